@@ -1,0 +1,19 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+/** Two workers whatever the machine: tests start servers, emulators and mounts, and CI has two cores. */
+export default defineConfig({
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  test: {
+    include: ['spec/**/*.spec.ts'],
+    exclude: ['spec/bench/**', 'node_modules/**', 'dist/**'],
+    pool: 'forks',
+    maxWorkers: 2,
+    setupFiles: ['spec/support/setup.ts'],
+    reporters: ['./spec/support/reporter.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 30_000,
+    coverage: { include: ['lib/**', 'cli/**'], reporter: ['text-summary', 'html'] },
+  },
+});
