@@ -61,12 +61,18 @@ export class ProtocolError extends Error {
   readonly field: string;
   /** Bytes from the start of the frame, or -1 where no frame was read. */
   readonly offset: number;
+  /**
+   * The Linux number to answer with where the frame was well-formed and only asks for more than this side can do; the
+   * conversation then goes on.
+   */
+  readonly answer: number | undefined;
 
-  constructor(problem: string, field: string, offset = -1) {
+  constructor(problem: string, field: string, offset = -1, answer?: number) {
     super(`EPROTO: ${problem} (${field}${offset < 0 ? '' : `, byte ${offset}`})`);
     this.name = 'ProtocolError';
     this.field = field;
     this.offset = offset;
+    this.answer = answer;
   }
 }
 
