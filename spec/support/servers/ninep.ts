@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { ensureBuilt, main } from '../build.js';
+import { type RunOptions, type RunResult, run } from '../child.js';
+import { freePort, launch, type ServerProcess } from '../launcher.js';
+import { TemporaryDirectory } from '../temporary.js';
+
+export interface NinepServeOptions {
+  /** Also listens on a free tcp port of this address (`127.0.0.1`, or `0.0.0.0` to be reached from guests). */
+  tcp?: string;
+  /** More arguments. */
+  args?: readonly string[];
+  env?: Readonly<Record<string, string>>;
+}
+
+/** A `ninep serve` that runs in a process of its own. */
+export interface NinepServe extends AsyncDisposable {
+  readonly process: ServerProcess;
+  readonly socketPath: string;
+  readonly port: number | undefined;
+  /** The address of an export by its aname, as `connect` takes it. */
+  address(aname?: string): string;
+  stop(): Promise<void>;
+}
+
+/** Runs `ninep …` to its end. */
+export async function ninep(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  await ensureBuilt();
+  return run(process.execPath, [main, ...args], options);
+}
+
+/** Starts `ninep …` (a mount, say) and waits until it prints a line. */
+export async function startNinep(
+  args: readonly string[],
+  line: RegExp,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
+  await ensureBuilt();
+  return launch({ command: process.execPath, args: [main, ...args], ready: { line }, env });
+}
+
+/** Starts `ninep serve` for exports in the command line's own form (`/srv/data,security_model=none,aname=data`). */
+export async function serve(exported: string | readonly string[], options: NinepServeOptions = {}): Promise<NinepServe> {
+  await ensureBuilt();
+  const exports = typeof exported === 'string' ? [exported] : exported;
+  const directory = new TemporaryDirectory('serve');
+  const socketPath = join(directory.path, 'socket');
+  const port = options.tcp === undefined ? undefined : await freePort(options.tcp);
+  const listen = [`unix:${socketPath}`, ...(port === undefined ? [] : [`tcp://${options.tcp}:${port}`])];
+  const process_ = await launch({
+    command: process.execPath,
+    args: [
+      main,
+      'serve',
+      ...exports.flatMap((one) => ['--export', one]),
+      ...listen.flatMap((one) => ['--listen', one]),
+      ...(options.args ?? []),
+    ],
+    ready: { connect: port === undefined ? { path: socketPath } : { port } },
+    ...(options.env ? { env: options.env } : {}),
+  });
+  const stop = async (): Promise<void> => {
+    await process_.stop();
+    directory.remove();
+  };
+  return {
+    process: process_,
+    socketPath,
+    port,
+    address: (aname) => `unix:${socketPath}${aname === undefined ? '' : `?aname=${encodeURIComponent(aname)}`}`,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
