@@ -86,6 +86,8 @@ export interface BackendNode {
 export interface BackendFile {
   /** What one read or write should move at most, in bytes; 0 leaves it to msize. */
   readonly iounit: number;
+  /** True where `write` is done with its data when it returns, so that the server need not keep a copy for it. */
+  readonly immediate?: boolean;
   /** Reads into `buffer` (the server's) at `offset`; 0 at the end of the file. EISDIR on a directory. */
   read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
   /** Writes `data`, which stays valid until the answer; at the end of the file if opened with L_O_APPEND. */

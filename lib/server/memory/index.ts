@@ -1,0 +1,2 @@
+export { MemoryBackend, type MemoryCounts, type MemoryOptions } from './backend.js';
+export type { Produce } from './inode.js';
