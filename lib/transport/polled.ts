@@ -1,0 +1,267 @@
+import { fstatSync } from 'node:fs';
+import { close, EAGAIN, EINTR, MAX_VECTOR, read, setNonblocking, shutdown, writev } from '../sys/io.js';
+import { POLLIN, POLLOUT, poller, type Registration } from '../sys/poller.js';
+import { Ending } from './ending.js';
+import { errorName, TransportError } from './error.js';
+import { BACKLOG, LINGER, type StreamOptions } from './stream.js';
+import type { Receiver, Transport } from './transport.js';
+
+/** Bytes that are read for one event before others have their turn. */
+const READ_BOUND = 4 * 1024 * 1024;
+
+/**
+ * A transport over raw descriptors: one for both directions (a socket, a device) or one for each (pipes). It reads and
+ * writes with system calls of its own, when the poller says that they will not wait: bytes land where the receiver wants them, and all that
+ * is sent in one turn leaves in one writev. The descriptors are its own from then on.
+ */
+export class PolledTransport implements Transport {
+  readonly name: string;
+  /** Whoever made it hears of its end too. */
+  onEnd: (() => void) | undefined;
+  readonly #readFd: number;
+  readonly #writeFd: number;
+  readonly #socket: boolean;
+  readonly #backlog: number;
+  readonly #linger: number;
+  readonly #ending = new Ending();
+  #receiver: Receiver | undefined;
+  #reading: Registration | undefined;
+  /** The same as `#reading` where one descriptor serves both. */
+  #writing: Registration | undefined;
+  // What waits to be written: parts[head…], the first without its first `skip` bytes; sents[i] belongs to parts[i].
+  readonly #parts: Uint8Array[] = [];
+  readonly #sents: ((() => void) | undefined)[] = [];
+  #head = 0;
+  #skip = 0;
+  #waiting = 0;
+  #held = false;
+  #scheduled = false;
+  #blocked = false;
+  #paused = false;
+  #closing = false;
+  #shut = false;
+  #peerEnded = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Throws a SystemError for descriptors that cannot be waited for, and closes them in that case. */
+  constructor(name: string, readFd: number, writeFd: number, options: StreamOptions = {}) {
+    this.name = name;
+    this.#readFd = readFd;
+    this.#writeFd = writeFd;
+    this.#backlog = options.backlog ?? BACKLOG;
+    this.#linger = options.linger ?? LINGER;
+    try {
+      this.#socket = readFd === writeFd && fstatSync(readFd).isSocket();
+      setNonblocking(readFd);
+      this.#reading = poller().add(readFd, 0, this.#ready);
+      if (readFd === writeFd) {
+        this.#writing = this.#reading;
+      } else {
+        setNonblocking(writeFd);
+        this.#writing = poller().add(writeFd, 0, this.#ready);
+      }
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+  }
+
+  start(receiver: Receiver): void {
+    this.#ending.start(receiver);
+    this.#receiver = receiver;
+    this.#watch();
+  }
+
+  send(parts: readonly Uint8Array[], sent?: () => void): boolean {
+    if (this.#closing || this.#ending.over) return false;
+    let left = parts.length;
+    if (left === 0) sent?.();
+    for (const part of parts) {
+      this.#parts.push(part);
+      this.#sents.push(--left === 0 ? sent : undefined);
+      this.#waiting += part.length;
+    }
+    if (this.#waiting > this.#backlog) this.#held = true;
+    if (!this.#scheduled && !this.#blocked) {
+      this.#scheduled = true;
+      process.nextTick(this.#flush);
+    }
+    return !this.#held;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#watch();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#watch();
+  }
+
+  close(): Promise<void> {
+    if (!this.#closing && !this.#ending.over) this.#close();
+    return this.#ending.done;
+  }
+
+  destroy(error?: Error): void {
+    this.#end(error);
+  }
+
+  /** What there is to wait for now. */
+  #watch(): void {
+    if (this.#ending.over) return;
+    const input = !this.#peerEnded && (this.#closing ? this.#shut : this.#receiver !== undefined && !this.#paused) ? POLLIN : 0;
+    const output = this.#blocked ? POLLOUT : 0;
+    if (this.#reading === this.#writing) {
+      this.#reading?.update(input | output);
+      return;
+    }
+    this.#reading?.update(input);
+    this.#writing?.update(output);
+  }
+
+  readonly #ready = (events: number): void => {
+    if (this.#blocked && (events & ~POLLIN) !== 0) this.#write();
+    // An error or a hang-up shows in what the next call gives.
+    if (this.#ending.over || (events & ~POLLOUT) === 0) return;
+    if (this.#closing) this.#discard();
+    else this.#read();
+  };
+
+  #read(): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined) return;
+    let bound = READ_BOUND;
+    while (!this.#paused && !this.#closing && !this.#ending.over && bound > 0) {
+      const target = receiver.target();
+      const count = read(this.#readFd, target);
+      if (count > 0) {
+        bound -= count;
+        receiver.filled(count);
+        // A stream that gave less than it might has no more for now; if it has, the next round tells.
+        if (count < target.length) return;
+      } else if (count === EAGAIN) {
+        return;
+      } else if (count !== EINTR) {
+        if (count === 0) this.#endOfInput();
+        else this.#failed('read', count);
+        return;
+      }
+    }
+  }
+
+  /** A stream that ends is read to its end, or closing it would reset the connection and lose what was just written. */
+  #discard(): void {
+    const rest = new Uint8Array(64 * 1024);
+    for (let turn = 0; turn < 16; turn++) {
+      const count = read(this.#readFd, rest);
+      if (count > 0 || count === EINTR) continue;
+      if (count !== EAGAIN) this.#end();
+      return;
+    }
+  }
+
+  #endOfInput(): void {
+    this.#peerEnded = true;
+    this.#close();
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    if (!this.#ending.over && !this.#blocked) this.#write();
+  };
+
+  #write(): void {
+    while (this.#head < this.#parts.length) {
+      const parts = this.#head === 0 ? this.#parts : this.#parts.slice(this.#head, this.#head + MAX_VECTOR);
+      const count = writev(this.#writeFd, parts, this.#skip);
+      if (count >= 0) {
+        this.#wrote(count);
+        if (this.#ending.over) return;
+      } else if (count === EAGAIN) {
+        this.#blocked = true;
+        this.#watch();
+        return;
+      } else if (count !== EINTR) {
+        this.#failed('write', count);
+        return;
+      }
+    }
+    if (this.#blocked) {
+      this.#blocked = false;
+      this.#watch();
+    }
+    if (this.#closing) {
+      this.#shutdown();
+    } else if (this.#held) {
+      this.#held = false;
+      this.#receiver?.drained();
+    }
+  }
+
+  #wrote(count: number): void {
+    this.#waiting -= count;
+    let left = this.#skip + count;
+    while (this.#head < this.#parts.length) {
+      const size = (this.#parts[this.#head] as Uint8Array).length;
+      if (left < size) break;
+      left -= size;
+      const sent = this.#sents[this.#head++];
+      if (sent !== undefined && !this.#ending.over) sent();
+    }
+    this.#skip = left;
+    if (this.#head === this.#parts.length) {
+      this.#parts.length = 0;
+      this.#sents.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#parts.splice(0, this.#head);
+      this.#sents.splice(0, this.#head);
+      this.#head = 0;
+    }
+    this.#timer?.refresh();
+  }
+
+  #close(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#timer = setTimeout(() => this.#end(), this.#linger);
+    // Not from inside `close`: `sent` is for `send` alone to call at once.
+    if (!this.#blocked) process.nextTick(this.#flush);
+    this.#watch();
+  }
+
+  /** All is written: our direction ends, and the other one is waited for. */
+  #shutdown(): void {
+    if (this.#shut) return;
+    this.#shut = true;
+    if (!this.#socket || this.#peerEnded || shutdown(this.#writeFd, 1) < 0) this.#end();
+    else this.#watch();
+  }
+
+  #failed(syscall: string, number: number): void {
+    // Once one side has said goodbye, a reset is only a hasty form of it.
+    this.#end(this.#closing ? undefined : new TransportError(errorName(number), syscall, this.name));
+  }
+
+  #end(error?: Error): void {
+    if (this.#ending.over) return;
+    clearTimeout(this.#timer);
+    this.#release();
+    this.#parts.length = 0;
+    this.#sents.length = 0;
+    this.#head = 0;
+    this.#ending.end(error);
+    this.onEnd?.();
+  }
+
+  #release(): void {
+    this.#reading?.remove();
+    if (this.#writing !== this.#reading) this.#writing?.remove();
+    this.#reading = undefined;
+    this.#writing = undefined;
+    close(this.#readFd);
+    if (this.#writeFd !== this.#readFd) close(this.#writeFd);
+  }
+}
