@@ -1,0 +1,345 @@
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, MAXWELEM, QTDIR } from '../protocol/constants.js';
+import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
+import type { Attachment, Client } from './client.js';
+import { readSplit, writeSplit } from './transfer.js';
+import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
+
+/** How a fid was opened: what recovery needs to open it again. */
+export interface OpenState {
+  /** L_O_* flags. */
+  readonly flags: number;
+  /** Bytes that one read or write moves at most. */
+  readonly iounit: number;
+}
+
+/**
+ * A handle on one file of the server: a method for each T message that takes a fid. Whoever got it from `walk`, `clone` or
+ * `attach` owns it and ends it with `clunk` (or `remove`, or `await using`), also after an error.
+ *
+ * Errors: the server's own as an ErrnoError with `syscall` (the T message) and `path`; EBADF after the fid was ended; a
+ * ConnectionLostError; AbortError and ETIMEDOUT as RequestOptions ask for.
+ */
+export class Fid {
+  readonly client: Client;
+  /** Its number on the wire. */
+  readonly number: number;
+  /** The attach that it was walked from. */
+  readonly attachment: Attachment;
+  /** The names walked from there, as far as this client knows of renames. */
+  names: readonly string[];
+  qid: Qid;
+  #open: OpenState | undefined;
+  #ended = false;
+
+  /** For Client: `newFid` gives the number. */
+  constructor(client: Client, number: number, qid: Qid, attachment: Attachment, names: readonly string[]) {
+    this.client = client;
+    this.number = number;
+    this.qid = qid;
+    this.attachment = attachment;
+    this.names = names;
+  }
+
+  /** For messages: where it is below its attach. */
+  get path(): string {
+    return `/${this.names.join('/')}`;
+  }
+
+  get isDirectory(): boolean {
+    return (this.qid.type & QTDIR) !== 0;
+  }
+
+  /** How it is open, if it is. */
+  get opened(): OpenState | undefined {
+    return this.#open;
+  }
+
+  /** Whether clunk or remove has been called. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Bytes that one Tread or Twrite moves at most. */
+  get iounit(): number {
+    const { maxPayload } = this.client.session;
+    const iounit = this.#open?.iounit ?? 0;
+    return iounit === 0 ? maxPayload : Math.min(iounit, maxPayload);
+  }
+
+  /**
+   * A new fid for what `names` lead to; for the same file if they are none. Of any length: sixteen names go in one Twalk. ENOENT and its
+   * like carry the path of the name that failed.
+   */
+  async walk(names: readonly string[], options?: RequestOptions): Promise<Fid> {
+    if (names.length <= MAXWELEM) return this.#walkOnce(names, options);
+    let at: Fid = this;
+    for (let from = 0; from < names.length; from += MAXWELEM) {
+      const next: Promise<Fid> = at.#walkOnce(names.slice(from, from + MAXWELEM), options);
+      if (at === this) at = await next;
+      else {
+        const passed = at;
+        try {
+          at = await next;
+        } finally {
+          await passed.clunk();
+        }
+      }
+    }
+    return at;
+  }
+
+  async #walkOnce(wnames: readonly string[], options: RequestOptions | undefined): Promise<Fid> {
+    const { client } = this;
+    const path = wnames.length === 0 ? this.names : [...this.names, ...wnames];
+    const fid = client.newFid(this.qid, this.attachment, path);
+    const body = { fid: this.number, newfid: fid.number, wnames: wnames as string[] };
+    let wqids: Qid[];
+    try {
+      wqids = (await client.requestNewFid(fid, 'Twalk', body, options)).wqids;
+    } catch (error) {
+      throw client.located(error, `/${path.join('/')}`);
+    }
+    if (wqids.length === wnames.length) {
+      const qid = wqids[wqids.length - 1];
+      if (qid !== undefined) fid.qid = qid;
+      return fid;
+    }
+    // Some servers leave newfid at the place that was reached, others nowhere: the clunk suits both.
+    await fid.clunk().catch(client.ignoreUnknownFid);
+    return this.#walkRest(wnames, wqids.length, options);
+  }
+
+  /** A partial walk does not say why it ended: only a walk whose first name fails does (walk(5)). */
+  async #walkRest(names: readonly string[], reached: number, options: RequestOptions | undefined): Promise<Fid> {
+    if (reached === 0) throw this.client.error('ENOENT', 'Twalk', `${this.path}/${names[0]}`);
+    const there = await this.#walkOnce(names.slice(0, reached), options);
+    try {
+      return await there.#walkOnce(names.slice(reached), options);
+    } finally {
+      await there.clunk();
+    }
+  }
+
+  /** A second fid for the same file, unopened even if this one is open. */
+  clone(options?: RequestOptions): Promise<Fid> {
+    return this.#walkOnce([], options);
+  }
+
+  /** Tlopen: opens this very fid. `flags` are L_O_*. */
+  async open(flags: number, options?: RequestOptions): Promise<Opened> {
+    const opened = await this.#told(this.client.verbs.open(this, flags, options));
+    this.qid = opened.qid;
+    this.#open = { flags, iounit: opened.iounit };
+    return opened;
+  }
+
+  /**
+   * Tlcreate: creates `name` in this directory and turns this fid into the open new file. After an error it still is the directory.
+   * `mode` is taken as it is: no umask.
+   */
+  async create(name: string, flags: number, mode: number, gid: number, options?: RequestOptions): Promise<Opened> {
+    const opened = await this.#told(this.client.verbs.create(this, name, flags, mode, gid, options), name);
+    this.names = [...this.names, name];
+    this.qid = opened.qid;
+    this.#open = { flags, iounit: opened.iounit };
+    return opened;
+  }
+
+  /**
+   * Reads up to `buffer.length` bytes from `offset` into `buffer`, in as many Treads as that takes, in flight together. Resolves with the
+   * bytes read: fewer only at the end of the file. If any part fails, it fails as a whole. The buffer is the client's until then.
+   */
+  read(buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
+    return this.#told(readSplit(this, buffer, offset, options));
+  }
+
+  /**
+   * Writes all of `data` at `offset` (at the end, if opened with L_O_APPEND), in as many Twrites as that takes. Resolves with the bytes
+   * written. `data` is sent as it lies and must not change until then.
+   */
+  write(data: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
+    const append = ((this.#open?.flags ?? 0) & L_O_APPEND) !== 0;
+    return this.#told(writeSplit(this, data, offset, append, options));
+  }
+
+  getattr(mask: bigint = GETATTR_BASIC, options?: RequestOptions): Promise<Attributes> {
+    return this.#told(this.client.verbs.getattr(this, mask, options));
+  }
+
+  setattr(change: AttributeChange, options?: RequestOptions): Promise<void> {
+    return this.#told(this.client.verbs.setattr(this, change, options));
+  }
+
+  /**
+   * Entries of this open directory after the cookie `offset` (0n: from the start), as many as `count` bytes hold; none at the end.
+   * `count` is raised to 279, since a server says "end" too where an entry does not fit.
+   */
+  readdir(offset = 0n, count = this.client.session.maxPayload, options?: RequestOptions): Promise<DirectoryEntry[]> {
+    const { maxPayload } = this.client.session;
+    return this.#told(this.client.verbs.readdir(this, offset, Math.max(Math.min(count, maxPayload), 279), options));
+  }
+
+  /** All entries of this open directory but "." and "..". */
+  async *entries(options?: RequestOptions): AsyncGenerator<DirectoryEntry, void, undefined> {
+    for (let offset = 0n; ; ) {
+      const entries = await this.readdir(offset, undefined, options);
+      if (entries.length === 0) return;
+      for (const entry of entries) {
+        offset = entry.offset;
+        if (entry.name !== '.' && entry.name !== '..') yield entry;
+      }
+    }
+  }
+
+  statfs(options?: RequestOptions): Promise<FileSystemStatistics> {
+    return this.#told(this.client.verbs.statfs(this, options));
+  }
+
+  readlink(options?: RequestOptions): Promise<string> {
+    return this.#told(this.client.verbs.readlink(this, options));
+  }
+
+  symlink(name: string, target: string, gid: number, options?: RequestOptions): Promise<Qid> {
+    return this.#told(this.client.verbs.symlink(this, name, target, gid, options), name);
+  }
+
+  mknod(name: string, mode: number, major: number, minor: number, gid: number, options?: RequestOptions): Promise<Qid> {
+    return this.#told(this.client.verbs.mknod(this, name, mode, major, minor, gid, options), name);
+  }
+
+  mkdir(name: string, mode: number, gid: number, options?: RequestOptions): Promise<Qid> {
+    return this.#told(this.client.verbs.mkdir(this, name, mode, gid, options), name);
+  }
+
+  /** A new name in this directory for the file of `target`. */
+  link(name: string, target: Fid, options?: RequestOptions): Promise<void> {
+    return this.#told(this.client.verbs.link(this, name, target, options), name);
+  }
+
+  /** Trename: gives this file the name `name` in `directory`. */
+  async rename(directory: Fid, name: string, options?: RequestOptions): Promise<void> {
+    await this.#told(this.client.verbs.rename(this, directory, name, options));
+    this.client.renamed(this, this.names, [...directory.names, name]);
+  }
+
+  /** Trenameat, or Trename where the server has no Trenameat. */
+  async renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
+    await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
+    this.client.renamed(this, [...this.names, oldName], [...to.names, newName]);
+  }
+
+  /** Tunlinkat, or Tremove where the server has no Tunlinkat. `flags`: AT_REMOVEDIR for a directory. */
+  unlinkat(name: string, flags = 0, options?: RequestOptions): Promise<void> {
+    return this.#told(this.client.verbs.unlinkat(this, name, flags & AT_REMOVEDIR, options), name);
+  }
+
+  fsync(datasync = false, options?: RequestOptions): Promise<void> {
+    return this.#told(this.client.verbs.fsync(this, datasync, options));
+  }
+
+  /** Tlock: LOCK_SUCCESS, LOCK_BLOCKED, LOCK_ERROR or LOCK_GRACE. */
+  lock(range: LockRange, flags: number, options?: RequestOptions): Promise<number> {
+    return this.#told(this.client.verbs.lock(this, range, flags, options));
+  }
+
+  /** Tgetlock: the lock that stands in the way of `range`, or `range` with type LOCK_TYPE_UNLCK. */
+  getlock(range: LockRange, options?: RequestOptions): Promise<LockRange> {
+    return this.#told(this.client.verbs.getlock(this, range, options));
+  }
+
+  /** Txattrwalk: a new fid to read the value (the names, if `name` is "") from, and its size in bytes. */
+  xattrwalk(name: string, options?: RequestOptions): Promise<{ fid: Fid; size: number }> {
+    return this.#told(this.client.verbs.xattrwalk(this, name, options));
+  }
+
+  /** Txattrcreate: turns this fid into one that takes the value, which is set when it is clunked. Size 0 removes. */
+  xattrcreate(name: string, size: number, flags: number, options?: RequestOptions): Promise<void> {
+    return this.#told(this.client.verbs.xattrcreate(this, name, size, flags, options));
+  }
+
+  /** The value of an extended attribute. ENODATA where there is none. */
+  async getxattr(name: string, options?: RequestOptions): Promise<Uint8Array> {
+    const { fid, size } = await this.xattrwalk(name, options);
+    try {
+      const value = new Uint8Array(size);
+      const count = await fid.read(value, 0, options);
+      return value.subarray(0, count);
+    } finally {
+      await fid.clunk();
+    }
+  }
+
+  /** The names of the extended attributes. */
+  async listxattr(options?: RequestOptions): Promise<string[]> {
+    const list = await this.getxattr('', options);
+    const names: string[] = [];
+    for (let at = 0; at < list.length; ) {
+      const end = list.indexOf(0, at);
+      const stop = end < 0 ? list.length : end;
+      if (stop > at) names.push(this.client.text(list.subarray(at, stop)));
+      at = stop + 1;
+    }
+    return names;
+  }
+
+  /** Sets an extended attribute; `flags`: XATTR_CREATE, XATTR_REPLACE or 0. On the wire an empty value would remove it: EINVAL. */
+  async setxattr(name: string, value: Uint8Array, flags = 0, options?: RequestOptions): Promise<void> {
+    if (value.length === 0) throw this.client.error('EINVAL', 'Txattrcreate', this.path);
+    await this.#putxattr(name, value, flags, options);
+  }
+
+  /** Removes an extended attribute. ENODATA where there is none. */
+  removexattr(name: string, options?: RequestOptions): Promise<void> {
+    return this.#putxattr(name, new Uint8Array(0), 0, options);
+  }
+
+  async #putxattr(name: string, value: Uint8Array, flags: number, options: RequestOptions | undefined): Promise<void> {
+    const fid = await this.clone(options);
+    try {
+      await fid.xattrcreate(name, value.length, flags, options);
+      if (value.length > 0) await fid.write(value, 0, options);
+    } catch (error) {
+      // Short data, so the server sets nothing; its complaint about that is not news.
+      await fid.clunk().catch(() => undefined);
+      throw error;
+    }
+    await fid.clunk();
+  }
+
+  /** Tremove: removes the file and ends this fid, even if removing fails. */
+  async remove(options?: RequestOptions): Promise<void> {
+    if (this.#ended) throw this.client.error('EBADF', 'Tremove', this.path);
+    this.#ended = true;
+    await this.#told(this.client.requestEnd(this, 'Tremove', options));
+  }
+
+  /** Tclunk: ends this fid. Idempotent. Rejects where the server's clunk does something and fails: setting an xattr. */
+  async clunk(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#told(this.client.requestEnd(this, 'Tclunk', undefined));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.clunk();
+  }
+
+  /** For Client: the request that was to make it has failed. */
+  void(): void {
+    this.#ended = true;
+  }
+
+  /** Adds the path to what goes wrong, and the stack of the caller, which a reply does not have. */
+  async #told<T>(promise: Promise<T>, name?: string): Promise<T> {
+    try {
+      return await promise;
+    } catch (error) {
+      throw this.client.located(error, name === undefined ? this.path : `${this.names.length === 0 ? '' : this.path}/${name}`);
+    }
+  }
+}
+
+/** Whether a directory entry is a directory, if its type or qid says so. */
+export function entryIsDirectory({ type, qid }: DirectoryEntry): boolean {
+  return type === DT_DIR || (qid.type & QTDIR) !== 0;
+}

@@ -1,0 +1,153 @@
+import {
+  AT_REMOVEDIR,
+  SETATTR_ATIME,
+  SETATTR_ATIME_SET,
+  SETATTR_CTIME,
+  SETATTR_GID,
+  SETATTR_MODE,
+  SETATTR_MTIME,
+  SETATTR_MTIME_SET,
+  SETATTR_SIZE,
+  SETATTR_UID,
+} from '../protocol/constants.js';
+import { decodeEntries } from '../protocol/directory.js';
+import type { SetAttributes } from '../protocol/types.js';
+import type { Fid } from './fid.js';
+import type { AttributeChange, RequestOptions, Verbs } from './verbs.js';
+
+/** The requests of 9P2000.L as they are, and a way round for what an old server of that dialect lacks. */
+export const linux: Verbs = {
+  open: (fid, flags, options) => fid.client.request('Tlopen', { fid: fid.number, flags }, options),
+
+  create: (fid, name, flags, mode, gid, options) => fid.client.request('Tlcreate', { fid: fid.number, name, flags, mode, gid }, options),
+
+  getattr: (fid, requestMask, options) => fid.client.request('Tgetattr', { fid: fid.number, requestMask }, options),
+
+  async setattr(fid, change, options) {
+    await fid.client.request('Tsetattr', { fid: fid.number, ...setattrBody(change) }, options);
+  },
+
+  async readdir(fid, offset, count, options) {
+    const { data } = await fid.client.request('Treaddir', { fid: fid.number, offset, count }, options);
+    return decodeEntries(data);
+  },
+
+  statfs: (fid, options) => fid.client.request('Tstatfs', { fid: fid.number }, options),
+
+  async readlink(fid, options) {
+    return (await fid.client.request('Treadlink', { fid: fid.number }, options)).target;
+  },
+
+  async symlink(fid, name, symtgt, gid, options) {
+    return (await fid.client.request('Tsymlink', { dfid: fid.number, name, symtgt, gid }, options)).qid;
+  },
+
+  async mknod(fid, name, mode, major, minor, gid, options) {
+    return (await fid.client.request('Tmknod', { dfid: fid.number, name, mode, major, minor, gid }, options)).qid;
+  },
+
+  async mkdir(fid, name, mode, gid, options) {
+    return (await fid.client.request('Tmkdir', { dfid: fid.number, name, mode, gid }, options)).qid;
+  },
+
+  async link(directory, name, target, options) {
+    await directory.client.request('Tlink', { dfid: directory.number, fid: target.number, name }, options);
+  },
+
+  async rename(fid, directory, name, options) {
+    await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, options);
+  },
+
+  async renameat(from, oldname, to, newname, options) {
+    const { lacking } = from.client;
+    if (!lacking.has('Trenameat')) {
+      try {
+        await from.client.request('Trenameat', { olddirfid: from.number, oldname, newdirfid: to.number, newname }, options);
+        return;
+      } catch (error) {
+        if (!isUnsupported(error)) throw error;
+        lacking.add('Trenameat');
+      }
+    }
+    // Through a walked fid: diod 1.0.24 refuses the one that Tlcreate made.
+    const fid = await from.walk([oldname], options);
+    try {
+      await linux.rename(fid, to, newname, options);
+    } finally {
+      await fid.clunk();
+    }
+  },
+
+  async unlinkat(directory, name, flags, options) {
+    const { lacking } = directory.client;
+    if (!lacking.has('Tunlinkat')) {
+      try {
+        await directory.client.request('Tunlinkat', { dirfd: directory.number, name, flags }, options);
+        return;
+      } catch (error) {
+        if (!isUnsupported(error)) throw error;
+        lacking.add('Tunlinkat');
+      }
+    }
+    await removeByName(directory, name, flags, options);
+  },
+
+  async fsync(fid, datasync, options) {
+    await fid.client.request('Tfsync', { fid: fid.number, datasync: datasync ? 1 : 0 }, options);
+  },
+
+  async lock(fid, range, flags, options) {
+    return (await fid.client.request('Tlock', { fid: fid.number, flags, ...range }, options)).status;
+  },
+
+  getlock: (fid, range, options) => fid.client.request('Tgetlock', { fid: fid.number, ...range }, options),
+
+  async xattrwalk(fid, name, options) {
+    const value = fid.client.newFid(fid.qid, fid.attachment, fid.names);
+    const { size } = await fid.client.requestNewFid(value, 'Txattrwalk', { fid: fid.number, newfid: value.number, name }, options);
+    return { fid: value, size };
+  },
+
+  async xattrcreate(fid, name, attrSize, flags, options) {
+    await fid.client.request('Txattrcreate', { fid: fid.number, name, attrSize, flags }, options);
+  },
+};
+
+/** Tremove does not say whether it removes a file or a directory: unlink(2) and rmdir(2) do. */
+async function removeByName(directory: Fid, name: string, flags: number, options: RequestOptions | undefined): Promise<void> {
+  const fid = await directory.walk([name], options);
+  const isDirectory = fid.isDirectory;
+  const wanted = (flags & AT_REMOVEDIR) !== 0;
+  if (isDirectory !== wanted) {
+    await fid.clunk();
+    throw fid.client.error(wanted ? 'ENOTDIR' : 'EISDIR', wanted ? 'rmdir' : 'unlink', fid.path);
+  }
+  await fid.remove(options);
+}
+
+function isUnsupported(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP';
+}
+
+const epoch = { sec: 0, nsec: 0 };
+
+/** The body of a Tsetattr but for its fid. */
+export function setattrBody({ mode, uid, gid, size, atime, mtime, ctime }: AttributeChange): SetAttributes {
+  let valid = 0;
+  if (mode !== undefined) valid |= SETATTR_MODE;
+  if (uid !== undefined) valid |= SETATTR_UID;
+  if (gid !== undefined) valid |= SETATTR_GID;
+  if (size !== undefined) valid |= SETATTR_SIZE;
+  if (atime !== undefined) valid |= atime === 'now' ? SETATTR_ATIME : SETATTR_ATIME | SETATTR_ATIME_SET;
+  if (mtime !== undefined) valid |= mtime === 'now' ? SETATTR_MTIME : SETATTR_MTIME | SETATTR_MTIME_SET;
+  if (ctime) valid |= SETATTR_CTIME;
+  return {
+    valid,
+    mode: mode ?? 0,
+    uid: uid ?? 0,
+    gid: gid ?? 0,
+    size: size ?? 0,
+    atime: atime === undefined || atime === 'now' ? epoch : atime,
+    mtime: mtime === undefined || mtime === 'now' ? epoch : mtime,
+  };
+}

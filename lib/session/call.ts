@@ -1,0 +1,39 @@
+import type { Reply, TName } from '../protocol/messages.js';
+
+/** Called once: with a reply, or with an error and no reply. */
+export type Done<N extends TName> = (error: Error | undefined, reply: Reply<N> | undefined) => void;
+
+export interface CallOptions<N extends TName = TName> {
+  /** Gives the request up: AbortError at once, Tflush to the server. */
+  signal?: AbortSignal | undefined;
+  /** Milliseconds before the request is given up with ETIMEDOUT; 0: never. Default: the session's. */
+  timeout?: number | undefined;
+  /**
+   * For Tread and Treaddir: takes the data, at least as many bytes as are asked for. The reply's `data` is then a view of it. It
+   * belongs to the session until the call back.
+   */
+  into?: Uint8Array | undefined;
+  /**
+   * Called once with what became of the request in the end. Differs from the call back only after an abort or time-out, when the
+   * server may have done the request all the same: whoever gave a newfid must know.
+   */
+  late?: Done<N> | undefined;
+}
+
+/** A request between its sending and its reply. */
+export interface Call<N extends TName = TName> {
+  readonly name: N;
+  tag: number;
+  readonly done: Done<N>;
+  readonly into: Uint8Array | undefined;
+  readonly options: CallOptions<N> | undefined;
+  /** When it is given up, by performance.now(); 0: never. */
+  deadline: number;
+  /** It was given up, and its Tflush is under way. */
+  flushing: boolean;
+  /** Its end has been told. */
+  finished?: boolean;
+  /** Bytes asked for or sent, where the reply may not exceed that. */
+  asked?: number;
+  unwatch?: () => void;
+}

@@ -1,0 +1,45 @@
+import { type Dialect, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
+import { type Address, type AttachOptions, type DialOptions, dial, parseAddress } from '../transport/index.js';
+import { Session, type SessionOptions } from './session.js';
+
+/** How to get to a conversation: what `dial` and `Session.open` take. */
+export type OpenOptions = Omit<DialOptions, 'signal' | 'timeout'> &
+  SessionOptions & {
+    /** Milliseconds that connecting may take. */
+    connectTimeout?: number | undefined;
+  };
+
+/** A conversation, and what its address says of the attach to follow. */
+export interface OpenedSession {
+  session: Session;
+  attach: Pick<AttachOptions, 'aname' | 'uname' | 'uid'>;
+}
+
+/**
+ * Connects to an address and begins a conversation there. The address's own `msize` and `version` count where the options have none.
+ * Rejects as `dial` and `Session.open` do; nothing is left open then.
+ */
+export async function openSession(address: string | Address, options: OpenOptions = {}): Promise<OpenedSession> {
+  const to = typeof address === 'string' ? parseAddress(address) : address;
+  const { connectTimeout, timeout, signal, ...rest } = options;
+  const transport = await dial(to, { ...rest, signal, timeout: connectTimeout });
+  const version = options.version ?? dialectNamed(to.version);
+  const session = await Session.open(transport, { ...rest, signal, timeout, msize: options.msize ?? to.msize, version });
+  return { session, attach: { ...to } };
+}
+
+/** The dialect of that name, in full or short: `9P2000.u`, `u`. */
+export function dialectNamed(name: string | undefined): Dialect | undefined {
+  if (name === undefined) return undefined;
+  const dialects: Readonly<Record<string, Dialect>> = {
+    '9p2000.l': VERSION_L,
+    l: VERSION_L,
+    '9p2000.u': VERSION_U,
+    u: VERSION_U,
+    '9p2000': VERSION_LEGACY,
+    legacy: VERSION_LEGACY,
+  };
+  const dialect = dialects[name.toLowerCase()];
+  if (dialect === undefined) throw new RangeError(`no dialect is called ${JSON.stringify(name)}: 9P2000.L, 9P2000.u or 9P2000`);
+  return dialect;
+}

@@ -1,0 +1,520 @@
+import debug from 'debug';
+import { Codec, tagOf, typeOf } from '../protocol/codec.js';
+import {
+  DEFAULT_MSIZE,
+  type Dialect,
+  HEADER_SIZE,
+  IOHDRSZ,
+  MIN_MSIZE,
+  NOTAG,
+  VERSION_L,
+  VERSION_LEGACY,
+  VERSION_U,
+  VERSION_UNKNOWN,
+} from '../protocol/constants.js';
+import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
+import { format } from '../protocol/format.js';
+import { type FrameHandler, Framer } from '../protocol/framer.js';
+import { type Body, type MessageName, messages, type Reply, type TName } from '../protocol/messages.js';
+import type { Receiver, Transport } from '../transport/transport.js';
+import type { Call, CallOptions, Done } from './call.js';
+import { legacyErrno } from './ename.js';
+import { Tags } from './tags.js';
+
+const trace = debug('ninep:session');
+
+/** How a conversation is begun. */
+export interface SessionOptions {
+  /** The largest frame to ask for, in bytes. What Rversion gives is obeyed. Default: 1 MiB + 24. */
+  msize?: number | undefined;
+  /** The version string to ask for. Default: 9P2000.L, then the older dialects if the server does not know it. */
+  version?: Dialect | undefined;
+  /** Requests in flight at most; more wait for a tag. Default: 256. */
+  window?: number | undefined;
+  /** Milliseconds a request may take before it is flushed and fails with ETIMEDOUT; 0: for ever. Default: 0. */
+  timeout?: number | undefined;
+  /** Ends the attempt to begin. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Requests that wait for a tag at most; more are refused with ENOBUFS. */
+const MAX_WAITING = 65536;
+/** How long Rversion may take if there is no other limit, in milliseconds. */
+const VERSION_TIMEOUT = 30_000;
+
+/**
+ * The asking side of one conversation: it matches replies to requests by tag and does no I/O of its own.
+ *
+ * ```
+ *   call ──► waiting ──(a tag is free)──► in flight ──► reply: done(undefined, body)
+ *                                            │
+ *                              abort, time-out: done(error) ──► flushing ──► Rflush or the reply itself: late(…)
+ * ```
+ *
+ * A tag is reused only after its reply, or after the Rflush for it. A reply that comes before the Rflush counts: the request was done.
+ */
+export class Session implements Receiver, FrameHandler {
+  readonly #transport: Transport;
+  readonly #framer: Framer;
+  readonly #tags: Tags;
+  readonly #timeout: number;
+  #codec = new Codec(VERSION_L);
+  #msize = HEADER_SIZE;
+  #lost: Error | undefined;
+  #ending: Promise<void> | undefined;
+  #backlogged = false;
+  #sweep: NodeJS.Timeout | undefined;
+  readonly #closedCallbacks: ((error: Error | undefined) => void)[] = [];
+  #answered = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  private constructor(transport: Transport, { window = 256, timeout = 0 }: SessionOptions) {
+    this.#transport = transport;
+    this.#timeout = timeout;
+    this.#tags = new Tags(Math.max(1, Math.min(window, 32000)));
+    // Until Rversion has said otherwise, nothing longer than it can come.
+    this.#framer = new Framer(this, MIN_MSIZE);
+    transport.start(this);
+  }
+
+  /**
+   * Begins a conversation over `transport`, which then belongs to the session.
+   *
+   * Fails with EPROTONOSUPPORT where the server speaks no dialect of ours, with what the server answered, or with a
+   * ConnectionLostError; the transport is destroyed then.
+   */
+  static async open(transport: Transport, options: SessionOptions = {}): Promise<Session> {
+    const { signal, timeout } = options;
+    const limit = transport.maxFrame ?? Number.POSITIVE_INFINITY;
+    const msize = Math.min(options.msize ?? DEFAULT_MSIZE, limit);
+    if (!Number.isInteger(msize) || msize < MIN_MSIZE || msize > 0x7fffffff) {
+      const error = new RangeError(`msize must be ${MIN_MSIZE} to 2147483647, not ${msize}`);
+      transport.destroy(error);
+      throw error;
+    }
+    const session = new Session(transport, options);
+    try {
+      let version = options.version ?? VERSION_L;
+      let reply = await session.#version(msize, version, signal, timeout);
+      for (const older of options.version === undefined ? [VERSION_U, VERSION_LEGACY] : []) {
+        if (reply.version !== VERSION_UNKNOWN) break;
+        version = older as Dialect;
+        reply = await session.#version(msize, version, signal, timeout);
+      }
+      session.#settle(reply, msize, version);
+    } catch (error) {
+      transport.destroy(error instanceof Error ? error : undefined);
+      throw error;
+    }
+    return session;
+  }
+
+  #version(msize: number, version: Dialect, signal: AbortSignal | undefined, timeout: number | undefined): Promise<Reply<'Tversion'>> {
+    return new Promise((resolve, reject) => {
+      const aborted = () => this.#transport.destroy(abortError(signal));
+      if (signal?.aborted) aborted();
+      signal?.addEventListener('abort', aborted, { once: true });
+      const timer = setTimeout(() => this.#transport.destroy(timedOut('Tversion')), timeout || VERSION_TIMEOUT);
+      const done: Done<'Tversion'> = (error, reply) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+        if (reply !== undefined) resolve(reply);
+        else reject(signal?.aborted ? abortError(signal) : error);
+      };
+      if (this.#lost !== undefined) {
+        done(this.#lost, undefined);
+        return;
+      }
+      const call: Call<'Tversion'> = {
+        name: 'Tversion',
+        tag: NOTAG,
+        done,
+        into: undefined,
+        options: undefined,
+        deadline: 0,
+        flushing: false,
+      };
+      this.#tags.special = call as unknown as Call;
+      this.#send([this.#codec.encode('Tversion', NOTAG, { msize, version })]);
+    });
+  }
+
+  #settle(reply: Reply<'Tversion'>, asked: number, version: Dialect): void {
+    if (reply.msize > asked) throw new ProtocolError(`msize ${reply.msize}; ${asked} was asked for`, 'Rversion.msize');
+    if (reply.msize < MIN_MSIZE) throw new ProtocolError(`msize ${reply.msize}; ${MIN_MSIZE} is the least`, 'Rversion.msize');
+    const dialect = dialectOf(reply.version, version);
+    if (dialect === undefined) {
+      throw new ErrnoError('EPROTONOSUPPORT', {
+        syscall: 'Tversion',
+        path: `${version} (the server answers ${JSON.stringify(reply.version)})`,
+      });
+    }
+    if (dialect !== VERSION_L) this.#codec = new Codec(dialect);
+    this.#msize = reply.msize;
+    this.#framer.maxFrame = reply.msize;
+  }
+
+  /** What both sides speak. */
+  get dialect(): Dialect {
+    return this.#codec.dialect;
+  }
+
+  /** The largest frame, in bytes, as Rversion gave it. */
+  get msize(): number {
+    return this.#msize;
+  }
+
+  /** The most a Tread, Twrite or Treaddir may ask for, in bytes. */
+  get maxPayload(): number {
+    return this.#msize - IOHDRSZ;
+  }
+
+  /** What it is connected to. */
+  get address(): string {
+    return this.#transport.name;
+  }
+
+  /** Why it is over, if it is. */
+  get lost(): Error | undefined {
+    return this.#lost;
+  }
+
+  /** For `info` and tests: what happens now and what has. */
+  get counters(): { inFlight: number; waiting: number; answered: number; bytesIn: number; bytesOut: number } {
+    return {
+      inFlight: this.#tags.inFlight,
+      waiting: this.#tags.waiting,
+      answered: this.#answered,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    };
+  }
+
+  /** Calls back once, when the conversation is over: without an error if that was asked for. */
+  onClosed(callback: (error: Error | undefined) => void): void {
+    if (this.#lost !== undefined) callback(this.#lost);
+    else this.#closedCallbacks.push(callback);
+  }
+
+  /** Sends a request and resolves with its reply. Rejects as `call` does. */
+  request<N extends TName>(name: N, body: Body<N>, options?: CallOptions<N>): Promise<Reply<N>> {
+    return new Promise((resolve, reject) => {
+      this.call(name, body, (error, reply) => (reply === undefined ? reject(error) : resolve(reply)), options);
+    });
+  }
+
+  /**
+   * Sends a request and calls back once with its reply, or with an error: the server's errno as an ErrnoError, a ConnectionLostError, an
+   * AbortError, ETIMEDOUT. Never calls back before it returns.
+   *
+   * A Twrite's `data` is sent as it lies: it must not change before the call back, nor, after an abort, before `late`.
+   */
+  call<N extends TName>(name: N, body: Body<N>, done: Done<N>, options?: CallOptions<N>): void {
+    const signal = options?.signal;
+    if (this.#lost !== undefined || signal?.aborted) {
+      const error = signal?.aborted ? abortError(signal) : (this.#lost as Error);
+      queueMicrotask(() => {
+        done(error, undefined);
+        options?.late?.(error, undefined);
+      });
+      return;
+    }
+    const call: Call<N> = { name, tag: NOTAG, done, into: options?.into, options, deadline: 0, flushing: false };
+    if (signal !== undefined) this.#watch(call, signal);
+    if (this.#backlogged || !this.#tags.take(call as unknown as Call)) {
+      if (this.#tags.waiting >= MAX_WAITING) {
+        queueMicrotask(() => this.#finish(call, new ErrnoError('ENOBUFS', { syscall: name }), undefined));
+        return;
+      }
+      this.#tags.wait(call as unknown as Call, body);
+      return;
+    }
+    this.#start(call, body);
+  }
+
+  #start<N extends TName>(call: Call<N>, body: Body<N>): void {
+    const { name, tag } = call;
+    const timeout = call.options?.timeout ?? this.#timeout;
+    if (timeout > 0) {
+      call.deadline = performance.now() + timeout;
+      this.#sweepWithin(timeout);
+    }
+    try {
+      if (name === 'Twrite') {
+        const { fid, offset, data } = body as Body<'Twrite'>;
+        const head = this.#codec.encodeTwrite(tag, fid, offset, data.length);
+        call.asked = data.length;
+        if (trace.enabled) trace('→ Twrite tag %d fid %d offset %d data %d bytes', tag, fid, offset, data.length);
+        this.#send(data.length === 0 ? [head] : [head, data]);
+        return;
+      }
+      if (name === 'Tread') {
+        const { fid, offset, count } = body as Body<'Tread'>;
+        call.asked = count;
+        if (call.into !== undefined && call.into.length < count)
+          throw new RangeError(`${count} bytes into a buffer of ${call.into.length}`);
+        if (trace.enabled) trace('→ Tread tag %d fid %d offset %d count %d', tag, fid, offset, count);
+        this.#send([this.#codec.encodeTread(tag, fid, offset, count)]);
+        return;
+      }
+      if (name === 'Treaddir') call.asked = (body as Body<'Treaddir'>).count;
+      const frame = this.#codec.encode(name, tag, body);
+      if (frame.length > this.#msize) throw new ErrnoError('EMSGSIZE', { syscall: name });
+      if (trace.enabled) trace('→ %s', format(this.#codec.decode(frame)));
+      this.#send([frame]);
+    } catch (error) {
+      // Nothing of it was sent, so the tag is free again.
+      this.#tags.release(tag);
+      queueMicrotask(() => this.#finish(call, error as Error, undefined));
+    }
+  }
+
+  #send(parts: Uint8Array[]): void {
+    for (const part of parts) this.#bytesOut += part.length;
+    if (!this.#transport.send(parts)) this.#backlogged = true;
+  }
+
+  drained(): void {
+    this.#backlogged = false;
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
+    while (!this.#backlogged) {
+      const next = this.#tags.next();
+      if (next === undefined) return;
+      this.#start(next.call, next.body);
+    }
+  }
+
+  // Receiving
+
+  target(): Uint8Array {
+    return this.#framer.target();
+  }
+
+  filled(count: number): void {
+    this.#bytesIn += count;
+    try {
+      this.#framer.filled(count);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#bytesIn += chunk.length;
+    try {
+      this.#framer.push(chunk);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  #broken(error: unknown): void {
+    this.#framer.stop();
+    this.#transport.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  payload(head: Uint8Array, count: number): Uint8Array | undefined {
+    const call = this.#tags.get(tagOf(head));
+    // A call that was given up has given its buffer back.
+    if (call === undefined || call.flushing) return undefined;
+    // A reply of the wrong kind is for `frame` to complain about.
+    const expected = call.name === 'Tread' ? messages.Rread.type : call.name === 'Treaddir' ? messages.Rreaddir.type : undefined;
+    if (typeOf(head) !== expected) return undefined;
+    if (count > (call.asked ?? 0)) throw new ProtocolError(`${count} bytes; ${call.asked} were asked for`, 'Rread.count', HEADER_SIZE);
+    // Memory for what is announced, which is never more than was asked for.
+    return call.into ?? new Uint8Array(count);
+  }
+
+  payloadFrame(head: Uint8Array, payload: Uint8Array): void {
+    const call = this.#tags.get(tagOf(head));
+    if (call === undefined) throw new ProtocolError(`a reply to tag ${tagOf(head)}, which is free`, 'tag', 5);
+    if (trace.enabled) trace('← %s tag %d data %d bytes', call.name === 'Tread' ? 'Rread' : 'Rreaddir', call.tag, payload.length);
+    this.#tags.release(call.tag);
+    this.#finish(call, undefined, { data: payload } as Reply<TName>);
+    this.#startWaiting();
+  }
+
+  frame(frame: Uint8Array): void {
+    const tag = tagOf(frame);
+    const call = tag === NOTAG ? this.#tags.special : this.#tags.get(tag);
+    const name = this.#codec.nameOf(typeOf(frame));
+    if (call === undefined) throw new ProtocolError(`a ${name ?? 'message'} to tag ${tag}, which is free`, 'tag', 5);
+    if (trace.enabled && name !== undefined) trace('← %s', format(this.#codec.decode(frame)));
+    let error: Error | undefined;
+    let reply: Reply<TName> | undefined;
+    if (name === replyTo(call.name)) {
+      try {
+        reply = this.#codec.decodeBody(name as MessageName, frame) as Reply<TName>;
+        if (name === 'Rread' || name === 'Rreaddir') reply = this.#ownData(call, reply as Reply<'Tread'>);
+        if (name === 'Rwrite' && (reply as Reply<'Twrite'>).count > (call.asked ?? 0)) {
+          throw new ProtocolError(`${(reply as Reply<'Twrite'>).count} bytes; ${call.asked} were sent`, 'Rwrite.count', HEADER_SIZE);
+        }
+      } catch (problem) {
+        if (!(problem instanceof ProtocolError) || problem.answer === undefined) throw problem;
+        reply = undefined;
+        error = new ErrnoError(problem.answer, { syscall: call.name }, { cause: problem });
+      }
+    } else if (name === 'Rlerror') {
+      error = new ErrnoError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
+    } else if (name === 'Rerror') {
+      const { ename, errno } = this.#codec.decodeBody('Rerror', frame);
+      error = new ErrnoError(errno || legacyErrno(ename), { syscall: call.name }, { cause: ename });
+    } else {
+      throw new ProtocolError(`a ${name ?? `message of type ${typeOf(frame)}`} in answer to ${call.name}`, 'type', 4);
+    }
+    if (tag === NOTAG) this.#tags.special = undefined;
+    else this.#tags.release(tag);
+    this.#finish(call, error, reply);
+    this.#startWaiting();
+  }
+
+  /** What arrived whole lies in the framer's buffer: gives it the place it was meant for. */
+  #ownData(call: Call, { data }: Reply<'Tread'>): Reply<'Tread'> {
+    if (data.length > (call.asked ?? 0))
+      throw new ProtocolError(`${data.length} bytes; ${call.asked} were asked for`, 'Rread.count', HEADER_SIZE);
+    if (call.into === undefined || call.flushing) return { data: data.slice() };
+    call.into.set(data);
+    return { data: call.into.subarray(0, data.length) };
+  }
+
+  closed(error?: Error): void {
+    if (this.#lost !== undefined) return;
+    if (this.#sweep !== undefined) clearInterval(this.#sweep);
+    this.#framer.stop();
+    const asked = this.#ending !== undefined && error === undefined;
+    const cut = error === undefined && this.#framer.inside ? new Error('the stream ended in the middle of a frame') : error;
+    const lost = new ConnectionLostError(this.address, cut);
+    this.#lost = lost;
+    for (const call of this.#tags.drain()) this.#finish(call, lost, undefined);
+    for (const callback of this.#closedCallbacks.splice(0)) callback(asked ? undefined : lost);
+  }
+
+  // Ending a call
+
+  #finish<N extends TName>(call: Call<N>, error: Error | undefined, reply: Reply<N> | undefined): void {
+    if (call.finished) return;
+    call.finished = true;
+    call.unwatch?.();
+    if (reply !== undefined) this.#answered++;
+    if (!call.flushing) call.done(error, reply);
+    call.options?.late?.(error, reply);
+  }
+
+  #watch<N extends TName>(call: Call<N>, signal: AbortSignal): void {
+    const aborted = () => this.#giveUp(call as unknown as Call, abortError(signal));
+    signal.addEventListener('abort', aborted, { once: true });
+    call.unwatch = () => signal.removeEventListener('abort', aborted);
+  }
+
+  #giveUp(call: Call, error: Error): void {
+    if (call.flushing || call.finished) return;
+    if (call.tag === NOTAG) {
+      this.#tags.forget(call);
+      this.#finish(call, error, undefined);
+      return;
+    }
+    call.flushing = true;
+    const { diverted } = this.#framer;
+    if (diverted !== undefined && tagOf(diverted) === call.tag) this.#framer.abandonPayload();
+    call.done(error, undefined);
+    this.#flush(call, error);
+  }
+
+  /** A Tflush may use a tag beyond the window: it is what makes room there. */
+  #flush(call: Call, error: Error): void {
+    const flush: Call<'Tflush'> = {
+      name: 'Tflush',
+      tag: NOTAG,
+      done: () => {
+        // The original reply has not come before the Rflush, so it will not come any more.
+        if (this.#lost !== undefined || call.finished) return;
+        this.#tags.release(call.tag);
+        this.#finish(call, error, undefined);
+        this.#startWaiting();
+      },
+      into: undefined,
+      options: undefined,
+      deadline: 0,
+      flushing: false,
+    };
+    this.#tags.takeBeyond(flush as unknown as Call);
+    const patience = call.options?.timeout ?? this.#timeout;
+    if (patience > 0) {
+      flush.deadline = performance.now() + patience;
+      this.#sweepWithin(patience);
+    }
+    if (trace.enabled) trace('→ Tflush tag %d oldtag %d', flush.tag, call.tag);
+    this.#send([this.#codec.encode('Tflush', flush.tag, { oldtag: call.tag })]);
+  }
+
+  /** One coarse timer for all deadlines: a timer for each request would cost more than the request. */
+  #sweepWithin(timeout: number): void {
+    if (this.#sweep !== undefined) return;
+    this.#sweep = setInterval(
+      () => {
+        const now = performance.now();
+        let pending = false;
+        for (const call of this.#tags.calls()) {
+          if (call.deadline === 0 || call.flushing) continue;
+          pending = true;
+          if (call.deadline > now) continue;
+          // A server that does not even answer Tflush is gone.
+          if (call.name === 'Tflush') this.#transport.destroy(timedOut(call.name));
+          else this.#giveUp(call, timedOut(call.name));
+        }
+        if (pending) return;
+        clearInterval(this.#sweep);
+        this.#sweep = undefined;
+      },
+      Math.max(5, Math.min(timeout / 8, 1000)),
+    );
+  }
+
+  /** Ends the conversation after what is in flight has been answered or has failed. Idempotent. */
+  close(): Promise<void> {
+    this.#ending ??= this.#close();
+    return this.#ending;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#lost !== undefined) return;
+    await this.#tags.idle();
+    await this.#transport.close();
+  }
+
+  /** Ends it at once: everything pending is rejected with a ConnectionLostError. */
+  destroy(error?: Error): void {
+    this.#transport.destroy(error);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+const replies = new Map<string, string>(Object.keys(messages).map((name) => [name, `R${name.slice(1)}`]));
+
+function replyTo(name: TName): string {
+  return replies.get(name) ?? `R${name.slice(1)}`;
+}
+
+function dialectOf(answer: string, asked: Dialect): Dialect | undefined {
+  const order: Dialect[] = [VERSION_L, VERSION_U, VERSION_LEGACY];
+  // A server may step down to an older dialect, never up (version(5)).
+  return order.slice(order.indexOf(asked)).find((dialect) => dialect === answer);
+}
+
+function abortError(signal: AbortSignal | undefined): Error {
+  const error = new Error('The operation was aborted', { cause: signal?.reason }) as NodeJS.ErrnoException;
+  error.name = 'AbortError';
+  error.code = 'ABORT_ERR';
+  return error;
+}
+
+function timedOut(name: string): Error {
+  return new ErrnoError('ETIMEDOUT', { syscall: name });
+}
