@@ -38,6 +38,7 @@ export class StreamTransport implements Transport {
   #held = false;
   #closing = false;
   #finishing = false;
+  #destroyed = false;
   #open: number;
   #error: Error | undefined;
 
@@ -100,7 +101,8 @@ export class StreamTransport implements Transport {
   }
 
   destroy(error?: Error): void {
-    if (this.#ending.over || this.#finishing) return;
+    if (this.#ending.over || this.#finishing || this.#destroyed) return;
+    this.#destroyed = true;
     this.#closing = true;
     this.#error = error;
     this.#cut();
@@ -120,7 +122,8 @@ export class StreamTransport implements Transport {
   }
 
   #written(error: Error | null | undefined, sent: (() => void) | undefined): void {
-    if (error || this.#ending.over || this.#finishing) return;
+    // Node tells of writes that were cancelled as if they had been done.
+    if (error || this.#ending.over || this.#finishing || this.#writable.destroyed) return;
     sent?.();
     if (this.#held && this.#writable.writableLength === 0 && !this.#closing) {
       this.#held = false;
