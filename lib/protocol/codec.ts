@@ -134,11 +134,9 @@ export class Codec {
       try {
         body[key] = (fields[index] as Field<unknown>).read(reader);
       } catch (error) {
-        // A field that is sound but too large for us leaves the reader behind itself only if it has a fixed size; the rest
-        // cannot be judged, so the frame as a whole is taken for sound.
-        if (error instanceof ProtocolError && error.answer !== undefined) beyond ??= error;
-        else if (beyond !== undefined) throw beyond;
-        else throw error;
+        // A sound field that is too large for us leaves the reader behind itself, so the rest can still be judged.
+        if (!(error instanceof ProtocolError) || error.answer === undefined) throw error;
+        beyond ??= error;
       }
     }
     if (beyond !== undefined) throw beyond;

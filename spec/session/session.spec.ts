@@ -1,0 +1,356 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Codec, type Message } from '../../lib/protocol/codec.js';
+import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
+import { ConnectionLostError } from '../../lib/protocol/error.js';
+import { Framer } from '../../lib/protocol/framer.js';
+import type { Body, MessageName, TName } from '../../lib/protocol/messages.js';
+import { Session, type SessionOptions } from '../../lib/session/session.js';
+import { type MemoryOptions, memoryPair } from '../../lib/transport/memory.js';
+import type { Transport } from '../../lib/transport/transport.js';
+
+/** The other end, played by hand: collects what comes and answers what the test says. */
+class Peer {
+  readonly codec = new Codec();
+  readonly messages: Message[] = [];
+  readonly #transport: Transport;
+  readonly #arrived = new Set<() => void>();
+  closed: Promise<Error | undefined>;
+
+  constructor(transport: Transport, version: Partial<Body<'Rversion'>> | 'silent' = {}) {
+    this.#transport = transport;
+    const framer = new Framer(
+      {
+        frame: (frame) => {
+          const message = this.codec.decode(frame.slice());
+          if (message.name === 'Tversion' && version !== 'silent') this.answer(NOTAG, 'Rversion', { ...message.body, ...version });
+          else this.messages.push(message);
+          for (const wake of this.#arrived) wake();
+        },
+      },
+      1 << 22,
+    );
+    this.closed = new Promise((resolve) =>
+      transport.start({
+        target: () => framer.target(),
+        filled: (count) => framer.filled(count),
+        push: (chunk) => framer.push(chunk),
+        drained: () => undefined,
+        closed: resolve,
+      }),
+    );
+  }
+
+  answer<N extends MessageName>(tag: number, name: N, body: Body<N>): void {
+    this.#transport.send([this.codec.encode(name, tag, body)]);
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#transport.send([bytes]);
+  }
+
+  end(error?: Error): void {
+    this.#transport.destroy(error);
+  }
+
+  /** The next request, which must have that name. */
+  async next<N extends TName>(name: N): Promise<{ tag: number; body: Body<N> }> {
+    while (this.messages.length === 0) {
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#arrived.delete(wake);
+          resolve();
+        };
+        this.#arrived.add(wake);
+      });
+    }
+    const message = this.messages.shift() as Message;
+    expect(message.name).toBe(name);
+    return { tag: message.tag, body: message.body as Body<N> };
+  }
+}
+
+const sessions: Session[] = [];
+
+async function open(options?: SessionOptions, version?: Partial<Body<'Rversion'>>, memory?: MemoryOptions): Promise<[Session, Peer]> {
+  const [ours, theirs] = memoryPair(memory);
+  const peer = new Peer(theirs, version);
+  const session = await Session.open(ours, options);
+  sessions.push(session);
+  return [session, peer];
+}
+
+afterEach(() => {
+  for (const session of sessions.splice(0)) session.destroy();
+});
+
+describe('the beginning', () => {
+  it('asks for 1 MiB + 24 and obeys what Rversion gives', async () => {
+    const [session] = await open({}, { msize: 8192 });
+    expect(session.msize).toBe(8192);
+    expect(session.maxPayload).toBe(8192 - 24);
+    const [asked] = await open();
+    expect(asked.msize).toBe(1024 * 1024 + 24);
+  });
+
+  it.each([
+    ['a larger msize than was asked for', { msize: 1 << 21 }],
+    ['an msize of 4095', { msize: 4095 }],
+    ['another version', { version: '9P2001' }],
+    ['"unknown"', { version: 'unknown' }],
+  ])('refuses %s', async (_what, version) => {
+    await expect(open({}, version)).rejects.toThrow(expect.objectContaining({ code: expect.stringMatching(/^EPROTO/) }));
+  });
+
+  it('steps down to the dialect the server gives, but not up', async () => {
+    const [session] = await open({}, { version: VERSION_U });
+    expect(session.dialect).toBe(VERSION_U);
+    await expect(open({ version: VERSION_U }, { version: VERSION_L })).rejects.toMatchObject({ code: 'EPROTONOSUPPORT' });
+  });
+
+  it('tries the older dialects where the server does not know the newest', async () => {
+    const [ours, theirs] = memoryPair();
+    const peer = new Peer(theirs, 'silent');
+    const opening = Session.open(ours);
+    for (const version of ['9P2000.L', '9P2000.u']) {
+      const { body } = await peer.next('Tversion');
+      expect(body.version).toBe(version);
+      peer.answer(NOTAG, 'Rversion', { ...body, version: version === '9P2000.u' ? version : 'unknown' });
+    }
+    const session = await opening;
+    expect(session.dialect).toBe(VERSION_U);
+    session.destroy();
+  });
+
+  it('ends when aborted, when nothing comes in time, and when the peer goes', async () => {
+    const controller = new AbortController();
+    const silent = () => {
+      const [ours, theirs] = memoryPair();
+      return { ours, peer: new Peer(theirs, 'silent') };
+    };
+    const aborted = silent();
+    const opening = Session.open(aborted.ours, { signal: controller.signal });
+    controller.abort();
+    await expect(opening).rejects.toMatchObject({ name: 'AbortError' });
+    await aborted.peer.closed;
+    await expect(Session.open(silent().ours, { timeout: 20 })).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    const gone = silent();
+    const lost = Session.open(gone.ours);
+    gone.peer.end();
+    await expect(lost).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+});
+
+describe('requests', () => {
+  it('get their own replies, in whatever order these come', async () => {
+    const [session, peer] = await open();
+    const requests = [1, 2, 3].map((fid) => session.request('Treadlink', { fid }));
+    const tags: number[] = [];
+    for (const fid of [1, 2, 3]) {
+      const { tag, body } = await peer.next('Treadlink');
+      expect(body.fid).toBe(fid);
+      tags.push(tag);
+    }
+    expect(new Set(tags).size).toBe(3);
+    for (const index of [2, 0, 1]) peer.answer(tags[index] as number, 'Rreadlink', { target: `to ${index}` });
+    expect((await Promise.all(requests)).map(({ target }) => target)).toEqual(['to 0', 'to 1', 'to 2']);
+    expect(session.counters).toMatchObject({ inFlight: 0, waiting: 0, answered: 1 + 3 });
+  });
+
+  it('fail with the errno of Rlerror', async () => {
+    const [session, peer] = await open();
+    const request = session.request('Tclunk', { fid: 1 });
+    peer.answer((await peer.next('Tclunk')).tag, 'Rlerror', { ecode: 39 });
+    await expect(request).rejects.toMatchObject({ code: 'ENOTEMPTY', errno: -39, syscall: 'Tclunk' });
+  });
+
+  it('wait for a tag once the window is full', async () => {
+    const [session, peer] = await open({ window: 2 });
+    const requests = [1, 2, 3, 4].map((fid) => session.request('Tclunk', { fid }));
+    const first = await peer.next('Tclunk');
+    const second = await peer.next('Tclunk');
+    expect(session.counters).toMatchObject({ inFlight: 2, waiting: 2 });
+    expect(peer.messages).toEqual([]);
+    peer.answer(second.tag, 'Rclunk', {});
+    const third = await peer.next('Tclunk');
+    expect(third).toEqual({ tag: second.tag, body: { fid: 3 } });
+    peer.answer(first.tag, 'Rclunk', {});
+    peer.answer(third.tag, 'Rclunk', {});
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await Promise.all(requests);
+  });
+
+  it.each([1, 7, 11, 100, Number.POSITIVE_INFINITY])('put what is read where the caller wants it, in pieces of %d bytes', async (chunk) => {
+    const [session, peer] = await open({}, {}, { chunk });
+    const into = new Uint8Array(3000).fill(1);
+    const request = session.request('Tread', { fid: 1, offset: 0, count: 2500 }, { into });
+    peer.answer((await peer.next('Tread')).tag, 'Rread', { data: new Uint8Array(2000).fill(7) });
+    const { data } = await request;
+    expect(data.buffer).toBe(into.buffer);
+    expect(data).toEqual(new Uint8Array(2000).fill(7));
+    expect(into.subarray(2000)).toEqual(new Uint8Array(1000).fill(1));
+  });
+
+  it('own the data where the caller gave no buffer', async () => {
+    const [session, peer] = await open();
+    const reads = [1, 2].map((fid) => session.request('Tread', { fid, offset: 0, count: 5 }));
+    for (const value of [1, 2]) peer.answer((await peer.next('Tread')).tag, 'Rread', { data: new Uint8Array(5).fill(value) });
+    expect((await Promise.all(reads)).map(({ data }) => [...data])).toEqual([new Array(5).fill(1), new Array(5).fill(2)]);
+  });
+
+  it('that are larger than msize are refused before they are sent', async () => {
+    const [session, peer] = await open({}, { msize: 4096 });
+    await expect(session.request('Tsymlink', { dfid: 1, name: 'a', symtgt: 'x'.repeat(5000), gid: 0 })).rejects.toMatchObject({
+      code: 'EMSGSIZE',
+    });
+    const next = session.request('Tclunk', { fid: 1 });
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await next;
+  });
+});
+
+describe('a request that is given up', () => {
+  it('is flushed, and its tag is reused only after Rflush', async () => {
+    const [session, peer] = await open({ window: 1 });
+    const controller = new AbortController();
+    const request = session.request('Tread', { fid: 1, offset: 0, count: 10 }, { signal: controller.signal });
+    const { tag } = await peer.next('Tread');
+    controller.abort();
+    await expect(request).rejects.toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
+    const flush = await peer.next('Tflush');
+    expect(flush.body).toEqual({ oldtag: tag });
+    const next = session.request('Tclunk', { fid: 2 });
+    peer.answer(flush.tag, 'Rflush', {});
+    const clunk = await peer.next('Tclunk');
+    peer.answer(clunk.tag, 'Rclunk', {});
+    await next;
+    expect(session.counters.inFlight).toBe(0);
+  });
+
+  it('was done if its reply comes before Rflush', async () => {
+    const [session, peer] = await open();
+    const controller = new AbortController();
+    const late: unknown[] = [];
+    const request = session.request(
+      'Twalk',
+      { fid: 1, newfid: 2, wnames: [] },
+      { signal: controller.signal, late: (error, reply) => late.push([error, reply]) },
+    );
+    const { tag } = await peer.next('Twalk');
+    controller.abort();
+    await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+    const flush = await peer.next('Tflush');
+    expect(late).toEqual([]);
+    peer.answer(tag, 'Rwalk', { wqids: [] });
+    peer.answer(flush.tag, 'Rflush', {});
+    const after = session.request('Tclunk', { fid: 2 });
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await after;
+    expect(late).toEqual([[undefined, { wqids: [] }]]);
+    expect(session.counters.inFlight).toBe(0);
+  });
+
+  it('gives its buffer back at once, in the middle of a payload too', async () => {
+    const [session, peer] = await open();
+    const controller = new AbortController();
+    const into = new Uint8Array(1000);
+    const request = session.request('Tread', { fid: 1, offset: 0, count: 1000 }, { signal: controller.signal, into });
+    const { tag } = await peer.next('Tread');
+    const reply = peer.codec.encode('Rread', tag, { data: new Uint8Array(1000).fill(7) });
+    peer.raw(reply.slice(0, 300));
+    const other = session.request('Tclunk', { fid: 9 });
+    await peer.next('Tclunk').then(({ tag: clunk }) => {
+      controller.abort();
+      peer.raw(reply.slice(300));
+      peer.answer(clunk, 'Rclunk', {});
+    });
+    await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+    await other;
+    expect(into.subarray(289)).toEqual(new Uint8Array(711));
+  });
+
+  it('before it has a tag is never sent', async () => {
+    const [session, peer] = await open({ window: 1 });
+    const first = session.request('Tclunk', { fid: 1 });
+    const controller = new AbortController();
+    const second = session.request('Tclunk', { fid: 2 }, { signal: controller.signal });
+    controller.abort();
+    await expect(second).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(session.request('Tclunk', { fid: 3 }, { signal: controller.signal })).rejects.toMatchObject({ name: 'AbortError' });
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await first;
+    expect(peer.messages).toEqual([]);
+  });
+
+  it('by time-out fails with ETIMEDOUT; a server that answers not even Tflush is given up', async () => {
+    const [session, peer] = await open({ timeout: 40 });
+    const request = session.request('Tclunk', { fid: 1 });
+    await expect(request).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    const lost = new Promise((resolve) => session.onClosed(resolve));
+    await peer.next('Tclunk');
+    await peer.next('Tflush');
+    expect(await lost).toMatchObject({ code: 'ETIMEDOUT' });
+    await expect(session.request('Tclunk', { fid: 1 })).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+});
+
+describe('a peer that breaks the protocol ends the session', () => {
+  it.each<[string, (peer: Peer, tag: number) => void]>([
+    ['a reply of another type', (peer, tag) => peer.answer(tag, 'Rwalk', { wqids: [] })],
+    ['a reply to a free tag', (peer, tag) => peer.answer(tag + 1, 'Rread', { data: new Uint8Array(1) })],
+    ['a large reply to a free tag', (peer, tag) => peer.answer(tag + 1, 'Rread', { data: new Uint8Array(2000) })],
+    ['a request', (peer, tag) => peer.answer(tag, 'Tclunk', { fid: 1 })],
+    ['more data than was asked for', (peer, tag) => peer.answer(tag, 'Rread', { data: new Uint8Array(11) })],
+    ['directory data for a read', (peer, tag) => peer.answer(tag, 'Rreaddir', { data: new Uint8Array(1) })],
+    ['a frame larger than msize', (peer) => peer.raw(Uint8Array.of(0, 0, 0, 0x7f, 117, 0, 0))],
+    ['a frame of no size', (peer) => peer.raw(new Uint8Array(7))],
+    ['noise', (peer) => peer.raw(Uint8Array.from({ length: 64 }, (_, index) => (index * 73) & 255))],
+  ])('%s', async (_what, breakIt) => {
+    const [session, peer] = await open();
+    const requests = [
+      session.request('Tread', { fid: 1, offset: 0, count: 10 }),
+      session.request('Tread', { fid: 1, offset: 10, count: 10 }).then(undefined, (error: unknown) => error),
+    ];
+    const { tag } = await peer.next('Tread');
+    const { tag: second } = await peer.next('Tread');
+    breakIt(peer, Math.max(tag, second));
+    await expect(requests[0]).rejects.toMatchObject({ name: 'ConnectionLostError', code: 'EPROTO' });
+    expect(await requests[1]).toBeInstanceOf(ConnectionLostError);
+    expect(session.lost).toBeInstanceOf(ConnectionLostError);
+    await peer.closed;
+  });
+});
+
+describe('the end', () => {
+  it('rejects everything pending with one error', async () => {
+    const [session, peer] = await open({ window: 2 });
+    const requests = [1, 2, 3].map((fid) => session.request('Tclunk', { fid }));
+    await peer.next('Tclunk');
+    peer.end();
+    const reasons = (await Promise.allSettled(requests)).map((result) => (result.status === 'rejected' ? result.reason : undefined));
+    expect(reasons[0]).toBeInstanceOf(ConnectionLostError);
+    expect(new Set(reasons).size).toBe(1);
+    expect(session.counters).toMatchObject({ inFlight: 0, waiting: 0 });
+  });
+
+  it('says where a frame was cut', async () => {
+    const [session, peer] = await open();
+    const request = session.request('Tclunk', { fid: 1 });
+    await peer.next('Tclunk');
+    peer.raw(Uint8Array.of(9, 0, 0));
+    const second = new Promise((resolve) => session.onClosed(resolve));
+    setImmediate(() => peer.end());
+    await expect(request).rejects.toBeInstanceOf(ConnectionLostError);
+    await second;
+  });
+
+  it('close waits for what is in flight, and may be called again', async () => {
+    const [session, peer] = await open();
+    const request = session.request('Tclunk', { fid: 1 });
+    const closing = session.close();
+    expect(session.close()).toBe(closing);
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await request;
+    await closing;
+    await expect(session.request('Tclunk', { fid: 1 })).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+});
