@@ -11,12 +11,12 @@ const trace = debug('ninep:exec');
 /** Lines and bytes of the child's stderr that an error quotes. */
 const TAIL_LINES = 5;
 const LINE_LENGTH = 300;
-/** Milliseconds between asking the child to end and ending it. */
+/** Milliseconds a child has to end by itself once its stdin has, and again between asking it to and ending it. */
 const GRACE = 2000;
 
 export interface ProcessOptions extends StreamOptions {
   signal?: AbortSignal | undefined;
-  /** Milliseconds from SIGTERM to SIGKILL. Default 2000. */
+  /** Milliseconds from the end of its stdin to SIGTERM, and from there to SIGKILL. Default 2000. */
   grace?: number | undefined;
   env?: NodeJS.ProcessEnv | undefined;
 }
@@ -43,6 +43,7 @@ export async function connectProcess(address: ExecAddress, options: ProcessOptio
   const { stdin, stdout } = child as ChildProcess & { stdin: Socket; stdout: Socket };
   // A child that exits while something it started still holds its stdout would keep the stream open.
   child.once('exit', () => group.signal('SIGTERM'));
+  stdin.once('close', () => void group.end(grace));
   return new StreamTransport(name, stdout, stdin, options, {
     async finished(error, closing) {
       const asked = await group.end(grace);
@@ -58,6 +59,7 @@ export async function connectProcess(address: ExecAddress, options: ProcessOptio
 class Group {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
+  #ending: Promise<boolean> | undefined;
   readonly #last = () => this.signal('SIGKILL');
 
   constructor(child: ChildProcess) {
@@ -80,8 +82,13 @@ class Group {
   }
 
   /** Resolves when the child is gone, to whether it had to be asked. Its stdin has ended: it may be about to go by itself. */
-  async end(grace: number): Promise<boolean> {
-    if (await this.#within(grace / 4)) return false;
+  end(grace: number): Promise<boolean> {
+    this.#ending ??= this.#end(grace);
+    return this.#ending;
+  }
+
+  async #end(grace: number): Promise<boolean> {
+    if (await this.#within(grace)) return false;
     this.signal('SIGTERM');
     if (!(await this.#within(grace))) this.signal('SIGKILL');
     await this.#exited;
