@@ -7,6 +7,7 @@ import type { CallOptions, Done } from '../session/call.js';
 import type { Session } from '../session/session.js';
 import { Fid } from './fid.js';
 import { FidNumbers } from './fids.js';
+import { legacy } from './legacy.js';
 import { linux } from './linux.js';
 import type { RequestOptions, Verbs } from './verbs.js';
 
@@ -177,8 +178,7 @@ export class Client {
 }
 
 function verbsOf(dialect: Dialect): Verbs {
-  if (dialect === VERSION_L) return linux;
-  throw new ErrnoError('EPROTONOSUPPORT', { syscall: 'Tversion', path: dialect });
+  return dialect === VERSION_L ? linux : legacy;
 }
 
 function startsWith(names: readonly string[], prefix: readonly string[]): boolean {

@@ -159,7 +159,13 @@ export class Fid {
    */
   write(data: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
     const append = ((this.#open?.flags ?? 0) & L_O_APPEND) !== 0;
-    return this.#told(writeSplit(this, data, offset, append, options));
+    return this.#told(
+      append && this.client.verbs.end !== undefined ? this.#append(data, offset, options) : writeSplit(this, data, offset, append, options),
+    );
+  }
+
+  async #append(data: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
+    return writeSplit(this, data, (await this.client.verbs.end?.(this, options)) ?? offset, true, options);
   }
 
   getattr(mask: bigint = GETATTR_BASIC, options?: RequestOptions): Promise<Attributes> {

@@ -114,7 +114,7 @@ export const linux: Verbs = {
 };
 
 /** Tremove does not say whether it removes a file or a directory: unlink(2) and rmdir(2) do. */
-async function removeByName(directory: Fid, name: string, flags: number, options: RequestOptions | undefined): Promise<void> {
+export async function removeByName(directory: Fid, name: string, flags: number, options: RequestOptions | undefined): Promise<void> {
   const fid = await directory.walk([name], options);
   const isDirectory = fid.isDirectory;
   const wanted = (flags & AT_REMOVEDIR) !== 0;

@@ -55,4 +55,6 @@ export interface Verbs {
   xattrwalk(fid: Fid, name: string, options?: RequestOptions): Promise<{ fid: Fid; size: number }>;
   /** Turns `fid` into one that takes a value of `size` bytes; the value is set when it is clunked. */
   xattrcreate(fid: Fid, name: string, size: number, flags: number, options?: RequestOptions): Promise<void>;
+  /** Where the file ends, for the write of a fid opened to append in a dialect that cannot say so; else undefined. */
+  end?(fid: Fid, options?: RequestOptions): Promise<number | undefined>;
 }

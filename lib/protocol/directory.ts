@@ -1,7 +1,7 @@
 import { Reader, Writer } from './cursor.js';
-import { directoryEntry } from './fields.js';
+import { directoryEntry, legacyStatBody } from './fields.js';
 import { textBytes } from './text.js';
-import type { DirectoryEntry } from './types.js';
+import type { DirectoryEntry, LegacyStat } from './types.js';
 
 /** Bytes of an entry of Rreaddir beside its name: qid[13] offset[8] type[1] and the size of the name. */
 const ENTRY_HEAD = 24;
@@ -34,4 +34,17 @@ export function encodeEntries(entries: readonly DirectoryEntry[], count: number)
   const writer = new Writer(bytes);
   for (let index = 0; index < fit; index++) directoryEntry.write(writer, entries[index] as DirectoryEntry);
   return writer.written();
+}
+
+/**
+ * The stats that a Tread of a directory gives in 9P2000.u (`extended`) and 9P2000 (read(5): a whole number of them). A ProtocolError where
+ * one is cut.
+ */
+export function decodeStats(data: Uint8Array, extended: boolean): LegacyStat[] {
+  const stat = legacyStatBody(extended);
+  const stats: LegacyStat[] = [];
+  reader.reset(data, 0, 'Rread');
+  reader.field = 'stat';
+  while (reader.left > 0) stats.push(stat.read(reader));
+  return stats;
 }
