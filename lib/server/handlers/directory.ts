@@ -1,0 +1,144 @@
+import { AT_REMOVEDIR, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
+import { encodeEntries } from '../../protocol/directory.js';
+import type { DirectoryEntry } from '../../protocol/types.js';
+import type { Awaitable, BackendNode } from '../backend.js';
+import { failure, isPending } from '../errors.js';
+import type { Fid } from '../fids.js';
+import { checkMovedName, checkNewName, checkRemovedName, checkTarget } from '../names.js';
+import type { Request } from '../request.js';
+import { demandSameExport, demandWritable, empty, type Handler, nothing } from './handler.js';
+
+/** A directory in which something is to be made, moved or removed. */
+function directory(fid: Fid): Fid {
+  demandWritable(fid);
+  if (fid.xattr !== undefined) throw failure('EINVAL');
+  if (!fid.isDirectory) throw failure('ENOTDIR');
+  return fid;
+}
+
+export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number, offset, count }) => {
+  const fid = request.use(connection.fids, number);
+  const { file } = fid;
+  if (file === undefined || (fid.flags & L_O_WRONLY) !== 0) throw failure('EBADF');
+  if (!fid.isDirectory) throw failure('ENOTDIR');
+  const room = Math.min(count, connection.maxPayload);
+  const entries = file.readdir(offset, room, request);
+  return isPending(entries) ? entries.then((later) => packed(later, room)) : packed(entries, room);
+};
+
+function packed(entries: readonly DirectoryEntry[], room: number): { data: Uint8Array } {
+  const data = encodeEntries(entries, room);
+  // Nothing at all would mean the end of the directory; getdents(2) answers EINVAL to a buffer that no entry fits into.
+  if (data.length === 0 && entries.length > 0) throw failure('EINVAL');
+  return { data };
+}
+
+export const Tmkdir: Handler<'Tmkdir'> = ({ fids }, request, { dfid, name, mode, gid }) => {
+  checkNewName(name);
+  const { node } = directory(request.use(fids, dfid));
+  const qid = node.mkdir(name, mode & 0o7777, gid, request);
+  return isPending(qid) ? qid.then((later) => ({ qid: later })) : { qid };
+};
+
+export const Tsymlink: Handler<'Tsymlink'> = ({ fids }, request, { dfid, name, symtgt, gid }) => {
+  checkNewName(name);
+  checkTarget(symtgt);
+  const { node } = directory(request.use(fids, dfid));
+  const qid = node.symlink(name, symtgt, gid, request);
+  return isPending(qid) ? qid.then((later) => ({ qid: later })) : { qid };
+};
+
+export const Tmknod: Handler<'Tmknod'> = ({ fids }, request, { dfid, name, mode, major, minor, gid }) => {
+  checkNewName(name);
+  const { node } = directory(request.use(fids, dfid));
+  const type = mode & S_IFMT;
+  // mknod(2): EPERM for a directory; a symlink has no target here.
+  if (type === S_IFDIR) throw failure('EPERM');
+  if (type === S_IFLNK) throw failure('EINVAL');
+  const qid = node.mknod(name, mode, major, minor, gid, request);
+  return isPending(qid) ? qid.then((later) => ({ qid: later })) : { qid };
+};
+
+export const Tlink: Handler<'Tlink'> = ({ fids }, request, { dfid, fid: number, name }) => {
+  checkNewName(name);
+  const fid = request.use(fids, number);
+  const into = directory(request.use(fids, dfid));
+  demandSameExport(fid, into);
+  if (fid.isDirectory) throw failure('EPERM');
+  const done = into.node.link(name, fid.node, request);
+  return isPending(done) ? done.then(nothing) : empty;
+};
+
+export const Trenameat: Handler<'Trenameat'> = ({ fids }, request, { olddirfid, oldname, newdirfid, newname }) => {
+  checkMovedName(oldname);
+  checkMovedName(newname);
+  const from = directory(request.use(fids, olddirfid));
+  const to = directory(request.use(fids, newdirfid));
+  demandSameExport(from, to);
+  const done = from.node.rename(oldname, to.node, newname, request);
+  return isPending(done) ? done.then(nothing) : empty;
+};
+
+export const Trename: Handler<'Trename'> = ({ fids }, request, { fid: number, dfid, name }) => {
+  checkMovedName(name);
+  const fid = request.use(fids, number);
+  const to = directory(request.use(fids, dfid));
+  demandSameExport(fid, to);
+  const done = inParent(fid.node, request, (parent, oldName) => parent.rename(oldName, to.node, name, request));
+  return isPending(done) ? done.then(nothing) : empty;
+};
+
+export const Tunlinkat: Handler<'Tunlinkat'> = ({ fids }, request, { dirfd, name, flags }) => {
+  if ((flags & ~AT_REMOVEDIR) !== 0) throw failure('EINVAL');
+  checkRemovedName(name, flags !== 0);
+  const { node } = directory(request.use(fids, dirfd));
+  const done = node.unlink(name, flags, request);
+  return isPending(done) ? done.then(nothing) : empty;
+};
+
+/** Removes the file and, whether or not that works, the fid (remove(5)). */
+export const Tremove: Handler<'Tremove'> = (connection, request, { fid: number }) => {
+  const fid = connection.fids.take(number);
+  request.uid = fid.attached.uid;
+  if (fid.busy) connection.abortWaits(fid);
+  const end = () => {
+    const ending = fid.retire();
+    return isPending(ending) ? ending : undefined;
+  };
+  try {
+    demandWritable(fid);
+    if (fid.xattr !== undefined) throw failure('EINVAL');
+    const flags = fid.isDirectory ? AT_REMOVEDIR : 0;
+    const done = inParent(fid.node, request, (parent, name) => parent.unlink(name, flags, request));
+    if (isPending(done)) return done.finally(end).then(nothing);
+  } catch (error) {
+    const ending = end();
+    if (ending === undefined) throw error;
+    return ending.then(() => {
+      throw error;
+    });
+  }
+  const ending = end();
+  return ending === undefined ? empty : ending.then(nothing);
+};
+
+/** Does something to a node by the name it has in its directory now. The root has none: EBUSY, as rename(2) and rmdir(2) answer. */
+function inParent(node: BackendNode, request: Request, act: (parent: BackendNode, name: string) => Awaitable<void>): Awaitable<void> {
+  if (node.name() === '') throw failure('EBUSY');
+  const parent = node.parent(request);
+  if (isPending(parent)) return parent.then((later) => actIn(later));
+  return actIn(parent);
+
+  function actIn(above: BackendNode): Awaitable<void> {
+    let done: Awaitable<void>;
+    try {
+      done = act(above, node.name());
+    } catch (error) {
+      above.release();
+      throw error;
+    }
+    if (isPending(done)) return done.finally(() => above.release());
+    above.release();
+    return undefined;
+  }
+}

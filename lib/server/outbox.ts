@@ -1,0 +1,137 @@
+import type { Transport } from '../transport/transport.js';
+import type { BufferPool } from './buffers.js';
+
+/** Bytes after which a batch of answers is sent before it is complete. */
+const BATCH = 256 * 1024;
+/** Answers up to this size are put together into one piece: a piece costs more to send than so much to copy. */
+const SMALL = 1024;
+const SLAB = 64 * 1024;
+
+/** Where small answers are put together. All connections fill the same one; what was written is never written again. */
+let slab = new Uint8Array(SLAB);
+let slabEnd = 0;
+
+/**
+ * Collects the answers that become ready together and sends them as one. Small ones share a slab, so that what was encoded here and
+ * there leaves as one piece; payloads go as they are.
+ */
+export class Outbox {
+  readonly #transport: Transport;
+  readonly #pool: BufferPool;
+  #parts: Uint8Array[] = [];
+  #lent: Uint8Array[] = [];
+  /** Buffers of batches that the transport has not finished with. */
+  readonly #sending = new Set<Uint8Array[]>();
+  /** The piece of a slab that is not among the parts yet: from `#begin` to `#end`. */
+  #slab = slab;
+  #begin = 0;
+  #end = 0;
+  #bytes = 0;
+  #held = false;
+  #scheduled = false;
+  /** The transport has more than it wants until it says `drained`. */
+  full = false;
+
+  constructor(transport: Transport, pool: BufferPool) {
+    this.#transport = transport;
+    this.#pool = pool;
+  }
+
+  /** Until `release`, answers are collected. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    this.flush();
+  }
+
+  /** An answer, or a part of one. The bytes must never be written again. */
+  put(part: Uint8Array): void {
+    if (part.length <= SMALL) this.#copy(part);
+    else this.#add(part);
+    this.#due(part.length);
+  }
+
+  /** An answer in a buffer of the pool's, which goes back there once it was sent. */
+  putLent(part: Uint8Array, buffer: Uint8Array): void {
+    if (part.length <= SMALL) {
+      this.#copy(part);
+      this.#pool.give(buffer);
+    } else {
+      this.#add(part);
+      this.#lent.push(buffer);
+    }
+    this.#due(part.length);
+  }
+
+  #copy(part: Uint8Array): void {
+    if (slabEnd + part.length > SLAB) {
+      slab = new Uint8Array(SLAB);
+      slabEnd = 0;
+    }
+    if (this.#slab !== slab || this.#end !== slabEnd) {
+      this.#seal();
+      this.#slab = slab;
+      this.#begin = slabEnd;
+    }
+    slab.set(part, slabEnd);
+    slabEnd += part.length;
+    this.#end = slabEnd;
+  }
+
+  #add(part: Uint8Array): void {
+    this.#seal();
+    this.#parts.push(part);
+  }
+
+  #seal(): void {
+    if (this.#end > this.#begin) this.#parts.push(this.#slab.subarray(this.#begin, this.#end));
+    this.#begin = this.#end;
+  }
+
+  #due(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes >= BATCH) this.flush();
+    else if (!this.#held && !this.#scheduled) {
+      this.#scheduled = true;
+      // Answers that are resolved in one turn of the event loop leave together.
+      queueMicrotask(() => {
+        this.#scheduled = false;
+        if (!this.#held) this.flush();
+      });
+    }
+  }
+
+  /** Sends what there is. */
+  flush(): void {
+    this.#seal();
+    if (this.#parts.length === 0) return;
+    const parts = this.#parts;
+    this.#parts = [];
+    this.#bytes = 0;
+    if (!this.#send(parts)) this.full = true;
+  }
+
+  #send(parts: Uint8Array[]): boolean {
+    if (this.#lent.length === 0) return this.#transport.send(parts);
+    const lent = this.#lent;
+    this.#lent = [];
+    this.#sending.add(lent);
+    return this.#transport.send(parts, () => this.#sent(lent));
+  }
+
+  #sent(lent: Uint8Array[]): void {
+    if (!this.#sending.delete(lent)) return;
+    for (const buffer of lent) this.#pool.give(buffer);
+  }
+
+  /** The stream has ended: the transport uses nothing any more, and nothing more is sent. */
+  end(): void {
+    for (const lent of this.#sending) this.#sent(lent);
+    for (const buffer of this.#lent.splice(0)) this.#pool.give(buffer);
+    this.#parts = [];
+    this.#begin = this.#end;
+  }
+}

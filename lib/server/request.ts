@@ -1,0 +1,79 @@
+import { NONUNAME } from '../protocol/constants.js';
+import type { TName } from '../protocol/messages.js';
+import type { Caller } from './backend.js';
+import type { Fid, FidTable } from './fids.js';
+
+/** One request from its arrival to its answer. It is also what a back-end sees of its caller. */
+export class Request implements Caller {
+  readonly tag: number;
+  readonly name: TName;
+  readonly body: unknown;
+  readonly connection: string;
+  uid = NONUNAME;
+  /** Payload bytes it occupies while it is under way. */
+  cost = 0;
+  /** From the pool: what is being written, or what is read and will be sent. */
+  buffer: Uint8Array | undefined;
+  /** Waits for something that only another request or a Tflush can bring. */
+  waits = false;
+  /** Its turn has come. */
+  begun = false;
+  /** Tflush has asked for its end. */
+  flushed = false;
+  /** Its session is over: nothing is sent any more. */
+  dropped = false;
+  /** The Tflush that wait for it. */
+  flushes: Request[] | undefined;
+  #controller: AbortController | undefined;
+  #aborted = false;
+  #fid: Fid | undefined;
+  #second: Fid | undefined;
+
+  constructor(tag: number, name: TName, body: unknown, connection: string) {
+    this.tag = tag;
+    this.name = name;
+    this.body = body;
+    this.connection = connection;
+  }
+
+  /** Made when somebody looks: most requests are answered before anybody could. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller?.abort();
+  }
+
+  /** The fid of that number, which this request uses until it is answered. EBADF. */
+  use(fids: FidTable, number: number): Fid {
+    const fid = fids.get(number);
+    if (this.#fid === undefined) {
+      this.#fid = fid;
+      this.uid = fid.attached.uid;
+    } else {
+      this.#second = fid;
+    }
+    return fid;
+  }
+
+  uses(fid: Fid): boolean {
+    return this.#fid === fid || this.#second === fid;
+  }
+
+  /** It will be answered later: nothing it uses may go away. */
+  hold(): void {
+    this.#fid?.hold();
+    this.#second?.hold();
+  }
+
+  letGo(): void {
+    this.#fid?.letGo();
+    this.#second?.letGo();
+  }
+}
