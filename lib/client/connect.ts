@@ -1,8 +1,14 @@
 import { type OpenOptions, openSession } from '../session/dial.js';
-import { type Attachment, Client } from './client.js';
+import { Client } from './client.js';
 
 /** Where to attach and how: what the address says counts where these say nothing. */
-export interface ClientOptions extends OpenOptions, Partial<Attachment> {}
+export interface ClientOptions extends OpenOptions {
+  /** Default: the address's, or "". */
+  aname?: string | undefined;
+  uname?: string | undefined;
+  /** n_uname. Default: the address's, or this process's user. */
+  uid?: number | undefined;
+}
 
 /**
  * Connects to a 9P server and attaches to its tree.

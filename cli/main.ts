@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import createDebug from 'debug';
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { commands } from './commands/index.js';
+import { failureLine, UsageError } from './failure.js';
+import { fromMountHelper } from './mount-helper.js';
+import { version } from './version.js';
+
+const trace = createDebug('ninep:cli');
+
+const parser = yargs(fromMountHelper(process.argv[1] ?? '', hideBin(process.argv)))
+  .scriptName('ninep')
+  .usage(
+    '$0 COMMAND …\n\nADDRESS is tcp://HOST[:564]/ANAME, tls://…, unix:PATH, exec:COMMAND, fd:N, dev:PATH, vsock://CID:PORT or qemu:path=DIR,…;\nevery form takes ?aname=… uname=… uid=… msize=… version=… behind it.',
+  )
+  .demandCommand(1, 'a command, please; ninep --help lists them')
+  .strict()
+  .recommendCommands()
+  .completion('completion', 'print a script that completes commands in your shell')
+  .version(version())
+  .help()
+  .alias('h', 'help')
+  .wrap(Math.min(120, process.stdout.columns ?? 100))
+  .parserConfiguration({ 'greedy-arrays': false })
+  .epilogue('DEBUG=ninep:* shows every message. Documentation: cli/README.md')
+  .fail((message, error) => {
+    throw error ?? new UsageError(message);
+  });
+for (const command of commands) parser.command(command);
+
+try {
+  await parser.parseAsync();
+} catch (error) {
+  process.exitCode = error instanceof UsageError || (error as NodeJS.ErrnoException).code === 'ERR_ADDRESS' ? 2 : 1;
+  console.error(failureLine(error));
+  trace('%O', error);
+}

@@ -1,0 +1,17 @@
+import { basename } from 'node:path';
+
+/**
+ * mount(8) runs `mount.fuse.ninep ADDRESS DIR -o OPTIONS` for a line of fstab, and mount.fuse3 runs `ninep ADDRESS DIR -o OPTIONS`
+ * for the type `fuse.ninep`. Both become `ninep mount …`; anything else stays as it is.
+ */
+export function fromMountHelper(script: string, argv: string[]): string[] {
+  if (basename(script).startsWith('mount.')) return ['mount', ...withoutHelperFlags(argv)];
+  const [address, directory] = argv;
+  const isMount = address !== undefined && /^[a-z][a-z+]*:/.test(address) && directory?.startsWith('/') === true;
+  return isMount ? ['mount', ...withoutHelperFlags(argv)] : argv;
+}
+
+/** What mount(8) may pass to a helper beside -o: -s (sloppy), -f (fake), -n (no mtab), -v. */
+function withoutHelperFlags(argv: string[]): string[] {
+  return argv.filter((argument) => !['-s', '-n', '-v'].includes(argument));
+}
