@@ -1,4 +1,4 @@
-import { address, check, declare, lazy, outcome } from './libc.js';
+import { address, background, check, declare, lazy, outcome } from './libc.js';
 
 /**
  * Reading and writing raw descriptors without libuv: synchronous calls that, on a non-blocking descriptor, never wait.
@@ -54,6 +54,12 @@ export function read(fd: number, buffer: Uint8Array, start = 0, length = buffer.
 /** write(2) of `length` bytes of `buffer` from `start`. */
 export function write(fd: number, buffer: Uint8Array, start = 0, length = buffer.length - start): number {
   return outcome(calls().write(fd, address(buffer) + inside(buffer, start, length), length));
+}
+
+/** As `write`, on the thread pool: for writes that may wait for what this thread is yet to do. */
+export function writeInBackground(fd: number, buffer: Uint8Array): Promise<number> {
+  // Captured by the callback, so the bytes stay where they are until the call is over.
+  return background(calls().write, fd, address(buffer), buffer.length).finally(() => void buffer.length);
 }
 
 /** pread(2): as `read`, at a position of the file. */

@@ -1,0 +1,78 @@
+import { writeInBackground } from '../../sys/io.js';
+import { NOTIFY_DELETE, NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_SIZE } from './constants.js';
+
+/** Notifications waiting to be written; one more is dropped, as the kernel's own time-outs do the same work later. */
+const BOUND = 1024;
+
+/**
+ * Tells the kernel to forget what it has cached. The kernel takes locks for it that a process may hold while it waits for a reply of
+ * ours, so these never run on the thread that replies, one at a time, and nobody should wait for one inside a request.
+ */
+export class Notifier {
+  readonly #fd: number;
+  #tail: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #closed = false;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Drops cached attributes of a node, and its pages from `offset` on for `length` bytes (0: all; a negative offset: none). */
+  inode(nodeid: number, offset = 0, length = 0): Promise<void> {
+    const message = begin(NOTIFY_INVAL_INODE, 24);
+    put64(message, 16, nodeid);
+    message.writeBigInt64LE(BigInt(offset), 24);
+    message.writeBigInt64LE(BigInt(length), 32);
+    return this.#send(message);
+  }
+
+  /** Drops what the kernel knows of a name in a directory, be it there or not. */
+  entry(parent: number, name: string): Promise<void> {
+    const size = Buffer.byteLength(name);
+    const message = begin(NOTIFY_INVAL_ENTRY, 16 + size + 1);
+    put64(message, 16, parent);
+    message.writeUInt32LE(size, 24);
+    message.write(name, 32);
+    return this.#send(message);
+  }
+
+  /** A name is gone: as `entry`, and watchers of the directory are told. */
+  deleted(parent: number, child: number, name: string): Promise<void> {
+    const size = Buffer.byteLength(name);
+    const message = begin(NOTIFY_DELETE, 24 + size + 1);
+    put64(message, 16, parent);
+    put64(message, 24, child);
+    message.writeUInt32LE(size, 32);
+    message.write(name, 40);
+    return this.#send(message);
+  }
+
+  /** Resolves when the last one has been written; later ones are ignored. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#tail;
+  }
+
+  #send(message: Buffer): Promise<void> {
+    if (this.#closed || this.#waiting >= BOUND) return Promise.resolve();
+    this.#waiting++;
+    // The result is of no use: ENOENT says that the kernel had nothing cached, ENODEV that the mount is gone.
+    this.#tail = this.#tail.then(async () => {
+      await writeInBackground(this.#fd, message);
+      this.#waiting--;
+    });
+    return this.#tail;
+  }
+}
+
+function begin(code: number, size: number): Buffer {
+  const message = Buffer.alloc(OUT_HEADER_SIZE + size);
+  message.writeUInt32LE(message.length, 0);
+  message.writeInt32LE(code, 4);
+  return message;
+}
+
+function put64(message: Buffer, at: number, value: number): void {
+  message.writeBigUInt64LE(BigInt(value), at);
+}
