@@ -15,7 +15,7 @@ import {
 import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type FrameHandler, Framer } from '../protocol/framer.js';
-import { type Body, type MessageName, messages, type Reply, type TName } from '../protocol/messages.js';
+import { type Body, type MessageName, messages, messagesU, type Reply, type TName } from '../protocol/messages.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import type { Call, CallOptions, Done } from './call.js';
 import { legacyErrno } from './ename.js';
@@ -358,7 +358,8 @@ export class Session implements Receiver, FrameHandler {
         reply = undefined;
         error = new ErrnoError(problem.answer, { syscall: call.name }, { cause: problem });
       }
-    } else if (name === 'Rlerror') {
+    } else if (name === 'Rlerror' || (name === undefined && typeOf(frame) === messagesU.Rerror.type)) {
+      // nfs-ganesha 4.3 answers errors of 9P2000.L with Rlerror's body under Rerror's number [seen].
       error = new ErrnoError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
     } else if (name === 'Rerror') {
       const { ename, errno } = this.#codec.decodeBody('Rerror', frame);
