@@ -1,0 +1,180 @@
+import { L_O_ACCMODE, L_O_RDONLY, L_O_TRUNC, L_O_WRONLY } from '../../protocol/constants.js';
+import type { Attributes, LockRange, SetAttributes } from '../../protocol/types.js';
+import { closeNow, EAGAIN, EOPNOTSUPP, readCached } from '../../sys/files.js';
+import type { Op } from '../../sys/op.js';
+import type { Awaitable, BackendFile, Caller } from '../backend.js';
+import { failure } from '../errors.js';
+import { applyChange } from './change.js';
+import { fail, must } from './fail.js';
+import type { LocalNode } from './node.js';
+import type { Work } from './work.js';
+
+/** Bytes that are copied into the page cache on this thread; more go to another, so that the two overlap. */
+const WRITE_HERE = 256 * 1024;
+
+/** What open files and open directories have in common. */
+export abstract class Opened implements BackendFile {
+  readonly iounit = 0;
+  readonly node: LocalNode;
+  /** -1 once closed. */
+  protected fd: number;
+  #users = 0;
+  #closing = false;
+
+  constructor(node: LocalNode, fd: number) {
+    this.node = node;
+    this.fd = fd;
+    node.retain();
+  }
+
+  abstract read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
+  abstract write(data: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
+  abstract readdir(offset: bigint, bytes: number, caller: Caller): ReturnType<BackendFile['readdir']>;
+  abstract setattr(change: SetAttributes, caller: Caller): Awaitable<void>;
+  abstract lock(range: LockRange, flags: number, caller: Caller): Awaitable<number>;
+  abstract getlock(range: LockRange, caller: Caller): Awaitable<LockRange>;
+
+  getattr(_mask: bigint): Awaitable<Attributes> {
+    return this.using(this.node.tree.perform(this.node, (work) => this.node.attributes(work, this.opened())));
+  }
+
+  fsync(datasync: boolean): Awaitable<void> {
+    return this.using(this.node.tree.background((work) => this.#fsync(work, datasync)));
+  }
+
+  *#fsync(work: Work, datasync: boolean): Op<void> {
+    must(yield* work.fsync(this.opened(), datasync));
+  }
+
+  close(): Awaitable<void> {
+    if (this.fd < 0 || this.#closing) return;
+    this.#closing = true;
+    this.released();
+    if (this.#users === 0) this.#end();
+  }
+
+  /** Gives up what goes with being open. */
+  protected released(): void {}
+
+  /** The descriptor, unless it is closed. */
+  protected opened(): number {
+    if (this.fd < 0) throw failure('EBADF');
+    return this.fd;
+  }
+
+  /** Keeps the descriptor open until an answer that is still to come has come: its number must not become another file's meanwhile. */
+  protected using<T>(answer: Awaitable<T>): Awaitable<T> {
+    if (!(answer instanceof Promise)) return answer;
+    this.#users++;
+    return answer.finally(() => {
+      this.#users--;
+      if (this.#closing && this.#users === 0) this.#end();
+    });
+  }
+
+  #end(): void {
+    const { fd, node } = this;
+    if (fd < 0) return;
+    this.fd = -1;
+    // To close may mean to write back: where that takes a file server, not on this thread.
+    if (node.device.here(Date.now())) closeNow(fd);
+    else node.tree.background((work) => work.close(fd)).catch(() => {});
+    node.release();
+  }
+}
+
+/** An open regular file. */
+export class LocalFile extends Opened {
+  /** Whether opening it cut it to nothing. */
+  readonly truncates: boolean;
+  readonly #writable: boolean;
+  readonly #readable: boolean;
+
+  constructor(node: LocalNode, fd: number, flags: number) {
+    super(node, fd);
+    this.truncates = (flags & L_O_TRUNC) !== 0;
+    this.#readable = (flags & L_O_ACCMODE) !== L_O_WRONLY;
+    this.#writable = (flags & L_O_ACCMODE) !== L_O_RDONLY;
+  }
+
+  read(buffer: Uint8Array, offset: number): Awaitable<number> {
+    const fd = this.opened();
+    const { device } = this.node;
+    if (!device.here(Date.now())) return this.#readElsewhere(buffer, 0, offset);
+    if (device.uncached) return this.node.tree.perform(this.node, (work) => this.#fill(work, buffer, 0, offset));
+    // What is in memory already is had at once; a second call tells the end of the file from the end of what is.
+    let done = 0;
+    for (;;) {
+      const result = readCached(fd, buffer, done, buffer.length - done, offset + done);
+      if (result === EAGAIN) return this.#readElsewhere(buffer, done, offset);
+      if (result === EOPNOTSUPP && done === 0) {
+        device.uncached = true;
+        return this.read(buffer, offset);
+      }
+      if (result < 0) return done > 0 ? done : fail(result);
+      done += result;
+      if (result === 0 || done === buffer.length) return done;
+    }
+  }
+
+  #readElsewhere(buffer: Uint8Array, done: number, offset: number): Promise<number> | number {
+    return this.using(this.node.tree.background((work) => this.#fill(work, buffer, done, offset)));
+  }
+
+  *#fill(work: Work, buffer: Uint8Array, done: number, offset: number): Op<number> {
+    const result = yield* work.pread(this.opened(), buffer, done, buffer.length - done, offset + done);
+    if (result < 0 && done === 0) fail(result);
+    return done + Math.max(result, 0);
+  }
+
+  write(data: Uint8Array, offset: number): Awaitable<number> {
+    this.opened();
+    const { tree } = this.node;
+    const body = (work: Work) => this.#write(work, data, offset);
+    return this.using(data.length <= WRITE_HERE ? tree.perform(this.node, body) : tree.background(body));
+  }
+
+  *#write(work: Work, data: Uint8Array, offset: number): Op<number> {
+    let done = 0;
+    do {
+      const result = yield* work.pwrite(this.opened(), data, done, data.length - done, offset + done);
+      if (result < 0 && done === 0) fail(result);
+      if (result <= 0) break;
+      done += result;
+    } while (done < data.length);
+    yield* this.node.tree.model.disarm(work, this.node, this.fd);
+    return done;
+  }
+
+  readdir(): never {
+    throw failure('ENOTDIR');
+  }
+
+  setattr(change: SetAttributes): Awaitable<void> {
+    const { node } = this;
+    node.tree.writable();
+    return this.using(node.tree.change(node, node.above, (work) => applyChange(work, node, this.opened(), this.#writable, change)));
+  }
+
+  lock(range: LockRange, flags: number, caller: Caller): Awaitable<number> {
+    return this.using(this.node.tree.locks.lock(this, range, flags, caller));
+  }
+
+  getlock(range: LockRange, caller: Caller): Awaitable<LockRange> {
+    return this.using(this.node.tree.locks.getlock(this, range, caller));
+  }
+
+  /** Whether it may take locks of that kind: fcntl(2) wants reading for shared ones, writing for exclusive ones. */
+  allows(exclusive: boolean): boolean {
+    return exclusive ? this.#writable : this.#readable;
+  }
+
+  /** The open descriptor, for locks. */
+  get descriptor(): number {
+    return this.opened();
+  }
+
+  protected override released(): void {
+    this.node.tree.locks.release(this);
+  }
+}

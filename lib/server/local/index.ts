@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { run } from '../../sys/op.js';
+import type { Awaitable, Backend, BackendNode } from '../backend.js';
+import { HostModel } from './host.js';
+import { MappedFileModel } from './mapped-file.js';
+import { MappedXattrModel } from './mapped-xattr.js';
+import type { SecurityModel } from './model.js';
+import { type LocalOptions, type Settings, settle } from './options.js';
+import { Tree } from './tree.js';
+import { Work } from './work.js';
+
+export type { LocalOptions, MultiDevices, SecurityModelName } from './options.js';
+
+/** A host directory as an export. */
+class LocalBackend implements Backend {
+  readonly #tree: Tree;
+  #closed = false;
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+  }
+
+  attach(): BackendNode {
+    this.#tree.root.retain();
+    return this.#tree.root;
+  }
+
+  close(): Awaitable<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tree.close();
+  }
+}
+
+function modelOf({ securityModel, fmode, dmode }: Settings): SecurityModel {
+  if (securityModel === 'mapped-xattr') return new MappedXattrModel(fmode, dmode);
+  if (securityModel === 'mapped-file') return new MappedFileModel(fmode, dmode);
+  return new HostModel(securityModel);
+}
+
+/** How many descriptors the process may have: Node has raised that to the hard limit when it started. */
+function descriptorLimit(): number {
+  const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+  return match?.[1] === undefined ? 1024 : Number(match[1]);
+}
+
+/**
+ * Serves the directory `path` and what is below it, with one of QEMU's security models. Rejects with ENOENT or ENOTDIR where
+ * there is no such directory, with EPERM for passthrough without root, with a TypeError for options that are none. Linux only.
+ */
+export async function localBackend(path: string, options: LocalOptions = {}): Promise<Backend> {
+  const settings = settle(resolve(path), options, descriptorLimit());
+  return new LocalBackend(await run(Tree.plant(new Work(true), settings, modelOf(settings))));
+}

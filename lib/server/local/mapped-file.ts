@@ -1,0 +1,234 @@
+import { S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
+import { EEXIST, ENOENT } from '../../sys/files.js';
+import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR } from '../../sys/flags.js';
+import type { Op } from '../../sys/op.js';
+import { failure } from '../errors.js';
+import { ACL_ACCESS, ACL_DEFAULT, ACL_USER_OBJ, formatAcl, inheritAcl, modeOfAcl, parseAcl, withMode } from './acl.js';
+import { must } from './fail.js';
+import { isServed, namesIn } from './host.js';
+import { type Inheritance, MappedModel, type Place } from './mapped.js';
+import { type Credentials, formatMetadata, METADATA_DIRECTORY, METADATA_ROOT, mergeCredentials, parseMetadata } from './metadata.js';
+import type { LocalNode } from './node.js';
+import type { Work } from './work.js';
+
+const HELD = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+const OWN = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+/** A metadata file is four short lines. */
+const TEXT_MOST = 4096;
+const NOTHING: Credentials = {};
+
+/**
+ * `mapped-file`: owner, mode and device in a text file of the same name in `.virtfs_metadata` beside the file, the root's in
+ * `.virtfs_metadata_root`; works where there are no xattrs. ACLs are the host's own, if it has any, with the client's mode laid over them.
+ */
+export class MappedFileModel extends MappedModel {
+  readonly name = 'mapped-file';
+
+  reserves(name: string): boolean {
+    return name === METADATA_DIRECTORY || name === METADATA_ROOT;
+  }
+
+  protected *load(work: Work, node: LocalNode): Op<Credentials> {
+    // The name is gone, and so is the file that went with it.
+    if (!node.attached) return node.kept.credentials;
+    const { above } = node;
+    if (above === undefined) return yield* readFile(work, yield* node.descriptor(work), METADATA_ROOT);
+    return yield* readIn(work, yield* above.descriptor(work), node.label);
+  }
+
+  protected *store(work: Work, node: LocalNode, _fd: number, change: Credentials): Op<void> {
+    if (!node.attached) {
+      node.kept.credentials = mergeCredentials(node.kept.credentials, change);
+      return;
+    }
+    const { above } = node;
+    if (above === undefined) yield* writeFile(work, yield* node.descriptor(work), METADATA_ROOT, change);
+    else yield* writeIn(work, yield* above.descriptor(work), node.label, change);
+  }
+
+  protected *found(work: Work, place: Place, credentials: Credentials): Op<void> {
+    const directory = must(yield* openDirectory(work, place.dirfd));
+    try {
+      // What a file of that name that was removed on the host has left is not this one's.
+      yield* work.unlinkat(directory, place.name, false);
+      yield* writeFile(work, directory, place.name, credentials);
+    } finally {
+      yield* work.close(directory);
+    }
+  }
+
+  protected *inherit(work: Work, dirfd: number, mode: number): Op<Inheritance> {
+    // The host's kernel hands the ACL itself down.
+    const length = yield* work.getxattr(dirfd, ACL_DEFAULT);
+    const entries = length > 0 ? parseAcl(work.value.subarray(0, length)) : undefined;
+    return { mode: entries === undefined || (mode & S_IFMT) === S_IFLNK ? mode : inheritAcl(entries, mode).mode };
+  }
+
+  protected *endow(): Op<void> {}
+
+  protected *modeChanged(): Op<void> {}
+
+  *link(work: Work, node: LocalNode, fd: number, dirfd: number, name: string): Op<number> {
+    const linked = yield* work.linkOf(fd, dirfd, name);
+    if (linked < 0) return linked;
+    const { above } = node;
+    if (!node.attached || above === undefined) return linked;
+    const from = yield* work.openat(yield* above.descriptor(work), METADATA_DIRECTORY, HELD);
+    if (from < 0) return linked;
+    const to = yield* openDirectory(work, dirfd);
+    if (to >= 0) {
+      yield* work.unlinkat(to, name, false);
+      // One metadata file for one file, whatever its names: a change through one shows through all.
+      const result = yield* work.linkat(from, node.label, to, name);
+      yield* work.close(to);
+      yield* work.close(from);
+      if (result >= 0 || result === ENOENT) return linked;
+      yield* work.unlinkat(dirfd, name, false);
+      return result;
+    }
+    yield* work.close(from);
+    yield* work.unlinkat(dirfd, name, false);
+    return to;
+  }
+
+  *rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string): Op<number> {
+    // Two names of one file: rename(2) leaves both, so both keep their metadata.
+    if ((yield* work.statAt(toDirfd, to)) >= 0) {
+      const { ino, dev } = work.stat;
+      if ((yield* work.statAt(fromDirfd, from)) >= 0 && work.stat.ino === ino && work.stat.dev === dev) return 0;
+    }
+    const renamed = yield* work.renameat(fromDirfd, from, toDirfd, to);
+    if (renamed < 0) return renamed;
+    const fromData = yield* work.openat(fromDirfd, METADATA_DIRECTORY, HELD);
+    if (fromData < 0) {
+      yield* removeIn(work, toDirfd, to);
+      return renamed;
+    }
+    const toData = yield* openDirectory(work, toDirfd);
+    let result = toData;
+    if (toData >= 0) {
+      result = yield* work.renameat(fromData, from, toData, to);
+      // Without metadata of its own the file must not take over those of the one it replaced.
+      if (result === ENOENT) result = yield* work.unlinkat(toData, to, false);
+      yield* work.close(toData);
+    }
+    yield* work.close(fromData);
+    if (result >= 0 || result === ENOENT) return renamed;
+    yield* work.renameat(toDirfd, to, fromDirfd, from);
+    return result;
+  }
+
+  *unlink(work: Work, dirfd: number, name: string, directory: boolean, node: LocalNode | undefined): Op<number> {
+    if (node !== undefined) node.kept.credentials = yield* readIn(work, dirfd, name);
+    if (directory) {
+      const inside = yield* work.openat(dirfd, name, HELD);
+      if (inside < 0) return inside;
+      const emptied = yield* work.unlinkat(inside, METADATA_DIRECTORY, true);
+      yield* work.close(inside);
+      if (emptied < 0 && emptied !== ENOENT) return emptied;
+    }
+    const removed = yield* work.unlinkat(dirfd, name, directory);
+    if (removed >= 0) yield* removeIn(work, dirfd, name);
+    return removed;
+  }
+
+  *getxattr(work: Work, node: LocalNode, fd: number, name: string): Op<Uint8Array> {
+    yield* this.#check(work, node, fd, name);
+    const length = must(yield* work.getxattr(fd, name));
+    const value = new Uint8Array(work.value.subarray(0, length));
+    if (name !== ACL_ACCESS) return value;
+    const entries = parseAcl(value);
+    return entries === undefined ? value : formatAcl(withMode(entries, node.mode));
+  }
+
+  *listxattr(work: Work, _node: LocalNode, fd: number): Op<string[]> {
+    const length = must(yield* work.listxattr(fd));
+    return namesIn(work, length).filter(isServed);
+  }
+
+  *setxattr(work: Work, node: LocalNode, fd: number, name: string, value: Uint8Array, flags: number): Op<void> {
+    yield* this.#check(work, node, fd, name);
+    if (name !== ACL_ACCESS) {
+      if (name === ACL_DEFAULT && node.kind !== S_IFDIR) throw failure('EACCES');
+      must(yield* work.setxattr(fd, name, value, flags));
+      return;
+    }
+    const entries = parseAcl(value);
+    if (entries === undefined) throw failure('EINVAL');
+    // What the client takes from the owner it must not take from this server, which is the owner on the host.
+    const server = node.kind === S_IFDIR ? 7 : 6;
+    const onDisk = entries.map((entry) => (entry.tag === ACL_USER_OBJ ? { ...entry, perm: entry.perm | server } : entry));
+    must(yield* work.setxattr(fd, name, formatAcl(onDisk), flags));
+    node.mode = (node.mode & ~0o777) | modeOfAcl(entries);
+    yield* this.store(work, node, fd, { mode: node.mode });
+  }
+
+  *removexattr(work: Work, node: LocalNode, fd: number, name: string): Op<void> {
+    yield* this.#check(work, node, fd, name);
+    must(yield* work.removexattr(fd, name));
+  }
+
+  /** Whether an attribute is served; with its mode known, where that matters. */
+  *#check(work: Work, node: LocalNode, fd: number, name: string): Op<void> {
+    if (!isServed(name)) throw failure('EOPNOTSUPP');
+    if (name !== ACL_ACCESS && name !== ACL_DEFAULT) return;
+    must(yield* work.statOf(fd));
+    yield* this.overlay(work, node, fd, work.stat);
+    if ((node.mode & S_IFMT) === S_IFLNK) throw failure('EOPNOTSUPP');
+  }
+}
+
+/** The directory of metadata, made if there is none: O_PATH, or an error number negated. */
+function* openDirectory(work: Work, dirfd: number): Op<number> {
+  const fd = yield* work.openat(dirfd, METADATA_DIRECTORY, HELD);
+  if (fd !== ENOENT) return fd;
+  const made = yield* work.mkdirat(dirfd, METADATA_DIRECTORY, 0o700);
+  return made < 0 && made !== EEXIST ? made : yield* work.openat(dirfd, METADATA_DIRECTORY, HELD);
+}
+
+function* readIn(work: Work, dirfd: number, name: string): Op<Credentials> {
+  const directory = yield* work.openat(dirfd, METADATA_DIRECTORY, HELD);
+  if (directory < 0) return NOTHING;
+  const credentials = yield* readFile(work, directory, name);
+  yield* work.close(directory);
+  return credentials;
+}
+
+/** Nothing, where there is no such file or it cannot be read: the host's own attributes show then. */
+function* readFile(work: Work, dirfd: number, name: string): Op<Credentials> {
+  const fd = yield* work.openat(dirfd, name, O_RDONLY | OWN);
+  if (fd < 0) return NOTHING;
+  const length = yield* work.readValue(fd, TEXT_MOST);
+  yield* work.close(fd);
+  return length <= 0 ? NOTHING : parseMetadata(work.value.toString('latin1', 0, length));
+}
+
+function* writeIn(work: Work, dirfd: number, name: string, change: Credentials): Op<void> {
+  const directory = must(yield* openDirectory(work, dirfd));
+  try {
+    yield* writeFile(work, directory, name, change);
+  } finally {
+    yield* work.close(directory);
+  }
+}
+
+/** In place, as a metadata file may have several names. */
+function* writeFile(work: Work, dirfd: number, name: string, change: Credentials): Op<void> {
+  const fd = must(yield* work.openat(dirfd, name, O_RDWR | O_CREAT | OWN, 0o600));
+  try {
+    const length = must(yield* work.readValue(fd, TEXT_MOST));
+    const before = parseMetadata(work.value.toString('latin1', 0, length));
+    const text = Buffer.from(formatMetadata(mergeCredentials(before, change)), 'latin1');
+    must(yield* work.writeValue(fd, text));
+    if (text.length < length) must(yield* work.ftruncate(fd, text.length));
+  } finally {
+    yield* work.close(fd);
+  }
+}
+
+function* removeIn(work: Work, dirfd: number, name: string): Op<void> {
+  const directory = yield* work.openat(dirfd, METADATA_DIRECTORY, HELD);
+  if (directory < 0) return;
+  yield* work.unlinkat(directory, name, false);
+  yield* work.close(directory);
+}

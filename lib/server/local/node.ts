@@ -1,0 +1,431 @@
+import { AT_REMOVEDIR, L_O_EXCL, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
+import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
+import { EEXIST, ENOENT } from '../../sys/files.js';
+import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
+import type { Op } from '../../sys/op.js';
+import { makedev, readStatFs, type Stat } from '../../sys/stat.js';
+import type { Awaitable, BackendFile, BackendNode, Caller } from '../backend.js';
+import { failure } from '../errors.js';
+import { attributesOf, qidType, qidVersion } from './attributes.js';
+import { applyChange } from './change.js';
+import type { Device } from './devices.js';
+import { LocalDirectory } from './directory.js';
+import { fail, must } from './fail.js';
+import { LocalFile } from './file.js';
+import type { Credentials } from './metadata.js';
+import type { Owner } from './model.js';
+import { changes, hostFlags } from './open.js';
+import type { Tree } from './tree.js';
+import type { Work } from './work.js';
+
+const HELD = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+const EPERM = -1;
+const ESTALE = 'ESTALE';
+
+/** What a mapped model remembers of a node's credentials. */
+export class Kept {
+  credentials: Credentials = {};
+  /** The ctime they belong to; NaN where they are to be read anew. */
+  ctimeSec = Number.NaN;
+  ctimeNsec = 0;
+
+  /** Has them read anew. Gives the empty credentials. */
+  forget(): Credentials {
+    this.ctimeSec = Number.NaN;
+    this.credentials = {};
+    return this.credentials;
+  }
+}
+
+/**
+ * A file of the export as fids point to it: a name in a directory that is a node too, up to the root. It holds an O_PATH descriptor; where the tree
+ * has taken that back, it is found again by its name from its parent's, and only if it still is the same file. Names are resolved one at a
+ * time and never followed, and ".." is the node above, so whatever is renamed or put in the way, nothing outside the export is reached.
+ */
+export class LocalNode implements BackendNode {
+  readonly tree: Tree;
+  readonly device: Device;
+  readonly qid: Qid;
+  /** The host's file type, S_IFMT bits. */
+  readonly kind: number;
+  readonly ino: bigint;
+  readonly kept = new Kept();
+  /** The directory above; none for the root. */
+  above: LocalNode | undefined;
+  /** The name in the parent. */
+  label: string;
+  /** Whether the parent has it under that name, as far as this server knows. */
+  attached = true;
+  /** Nodes below, by name. */
+  children: Map<string, LocalNode> | undefined;
+  /** O_PATH, or -1. */
+  fd = -1;
+  /** Operations on other threads that use the descriptor. */
+  pins = 0;
+  /** Fids, and nodes that are no longer among the children but still have this one above them. */
+  holders = 1;
+  /** The mode the client last saw. */
+  mode: number;
+  /** Changes that wait for one another, while calls are made on other threads. */
+  queue: Promise<unknown> | undefined;
+  /** Neighbours among the nodes with descriptors: the tree's. */
+  older: LocalNode | undefined;
+  newer: LocalNode | undefined;
+  readonly #birth: number;
+
+  constructor(tree: Tree, above: LocalNode | undefined, label: string, device: Device, kind: number, stat: Stat) {
+    this.tree = tree;
+    this.above = above;
+    this.label = label;
+    this.device = device;
+    this.kind = kind;
+    this.ino = stat.ino;
+    this.mode = stat.mode;
+    this.#birth = stat.btimeSec * 1000 + stat.btimeNsec / 1e6;
+    this.qid = { type: qidType(stat.mode), version: device.volatile ? 0 : qidVersion(stat), path: tree.devices.path(device, stat.ino) };
+  }
+
+  /** Whether new files in this directory get its group. */
+  get setgid(): boolean {
+    return (this.mode & S_ISGID) !== 0;
+  }
+
+  /** Whether what the host told of is this file. */
+  is(stat: Stat): boolean {
+    return (
+      stat.ino === this.ino &&
+      stat.dev === this.device.dev &&
+      (stat.mode & S_IFMT) === this.kind &&
+      stat.btimeSec * 1000 + stat.btimeNsec / 1e6 === this.#birth
+    );
+  }
+
+  retain(): void {
+    this.holders++;
+  }
+
+  release(): void {
+    this.holders--;
+    this.tree.retire(this);
+  }
+
+  name(): string {
+    return this.label;
+  }
+
+  parent(): LocalNode {
+    const up = this.above ?? this;
+    up.retain();
+    return up;
+  }
+
+  walk(name: string): Awaitable<LocalNode> {
+    this.tree.check(name);
+    return this.tree.perform(this, (work) => this.#walk(work, name));
+  }
+
+  *#walk(work: Work, name: string): Op<LocalNode> {
+    const { tree } = this;
+    this.#directory();
+    const dirfd = yield* this.descriptor(work);
+    const known = this.children?.get(name);
+    if (known !== undefined) {
+      const result = yield* work.statAt(dirfd, name);
+      if (result >= 0 && known.is(work.stat) && known.attached && known.above === this && known.label === name) {
+        known.retain();
+        known.#seen(work.stat);
+        return known;
+      }
+      if (this.children?.get(name) === known) tree.detach(known);
+      must(result);
+    }
+    const fd = must(yield* work.openat(dirfd, name, HELD));
+    let node: LocalNode;
+    try {
+      must(yield* work.statOf(fd));
+      const { stat } = work;
+      const device = stat.dev === this.device.dev ? this.device : yield* tree.device(work, fd, stat.dev);
+      if (device !== this.device && !work.background && !device.here(Date.now())) tree.elsewhere();
+      const kind = stat.mode & S_IFMT;
+      node = new LocalNode(tree, this, name, device, kind, stat);
+      if (tree.model.mapped) {
+        // The node stands for itself already: a model that goes by names needs one.
+        yield* tree.model.overlay(work, node, fd, stat);
+        node.qid.type = qidType(stat.mode);
+      }
+    } catch (error) {
+      yield* work.close(fd);
+      throw error;
+    }
+    return tree.adopt(node, fd);
+  }
+
+  /** Its O_PATH descriptor, found again if the tree has taken it back: good until the operation's end. */
+  *descriptor(work: Work): Op<number> {
+    work.pin(this);
+    if (this.fd >= 0) {
+      this.tree.touch(this);
+      return this.fd;
+    }
+    return yield* this.tree.find(work, this);
+  }
+
+  /** Opens the file of that name in `dirfd`, if it still is this one. */
+  *findIn(work: Work, dirfd: number): Op<number> {
+    const fd = must(yield* work.openat(dirfd, this.label, HELD));
+    const result = yield* work.statOf(fd);
+    if (result >= 0 && this.is(work.stat)) return fd;
+    yield* work.close(fd);
+    if (result < 0) fail(result);
+    throw failure(ESTALE);
+  }
+
+  getattr(_mask: bigint): Awaitable<Attributes> {
+    return this.tree.perform(this, (work) => this.#getattr(work));
+  }
+
+  *#getattr(work: Work): Op<Attributes> {
+    return yield* this.attributes(work, yield* this.descriptor(work));
+  }
+
+  /** What a descriptor of this file tells, as the client sees it. */
+  *attributes(work: Work, fd: number): Op<Attributes> {
+    must(yield* work.statOf(fd));
+    this.#seen(work.stat);
+    if (this.tree.model.mapped) yield* this.tree.model.overlay(work, this, fd, work.stat);
+    else this.mode = work.stat.mode;
+    return attributesOf(work.stat, this.qid);
+  }
+
+  #seen(stat: Stat): void {
+    if (!this.device.volatile) this.qid.version = qidVersion(stat);
+  }
+
+  setattr(change: SetAttributes): Awaitable<void> {
+    this.tree.writable();
+    return this.tree.change(this, this.above, (work) => this.#setattr(work, change));
+  }
+
+  *#setattr(work: Work, change: SetAttributes): Op<void> {
+    yield* applyChange(work, this, yield* this.descriptor(work), false, change);
+  }
+
+  statfs(): Awaitable<FileSystemStatistics> {
+    return this.tree.perform(this, (work) => this.#statfs(work));
+  }
+
+  *#statfs(work: Work): Op<FileSystemStatistics> {
+    must(yield* work.fstatfs(yield* this.descriptor(work)));
+    return readStatFs(work.small);
+  }
+
+  open(flags: number): Awaitable<BackendFile> {
+    if (changes(flags)) this.tree.writable();
+    return this.tree.perform(this, (work) => this.#open(work, flags));
+  }
+
+  *#open(work: Work, flags: number): Op<BackendFile> {
+    const { model } = this.tree;
+    const held = yield* this.descriptor(work);
+    if (model.mapped && this.kind === S_IFREG) {
+      must(yield* work.statOf(held));
+      yield* model.overlay(work, this, held, work.stat);
+    }
+    const type = this.kind === S_IFREG && model.mapped ? this.mode & S_IFMT : this.kind;
+    if (type === S_IFDIR) {
+      if (changes(flags)) throw failure('EISDIR');
+      return new LocalDirectory(this, must(yield* work.openat(held, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+    }
+    if (type === S_IFLNK) throw failure('ELOOP');
+    if (type !== S_IFREG) throw failure('ENXIO');
+    const host = hostFlags(flags);
+    if ((host & O_DIRECTORY) !== 0) throw failure('ENOTDIR');
+    let fd = yield* work.reopen(held, host);
+    if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
+    const file = new LocalFile(this, must(fd), flags);
+    if (file.truncates) yield* model.disarm(work, this, held);
+    return file;
+  }
+
+  create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }> {
+    this.tree.check(name);
+    this.tree.writable();
+    return this.tree.change(this, undefined, (work) => this.#create(work, name, flags, mode, gid, caller));
+  }
+
+  *#create(work: Work, name: string, flags: number, mode: number, gid: number, caller: Caller): Op<{ node: LocalNode; file: BackendFile }> {
+    const { tree } = this;
+    this.#directory();
+    const dirfd = yield* this.descriptor(work);
+    const owner = yield* this.#owner(work, dirfd, caller.uid, gid, S_IFREG | (mode & 0o7777));
+    for (let tries = 0; ; tries++) {
+      const fd = yield* tree.model.create(work, this, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
+      if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
+        let node: LocalNode | undefined;
+        try {
+          node = yield* this.#walk(work, name);
+          return { node, file: yield* node.#open(work, flags) };
+        } catch (error) {
+          node?.release();
+          // Gone between the two: then it can be made after all.
+          if (error === failure('ENOENT') && tries < 16) continue;
+          throw error;
+        }
+      }
+      must(fd);
+      must(yield* work.statOf(fd));
+      const node = new LocalNode(tree, this, name, this.device, S_IFREG, work.stat);
+      node.mode = owner.mode;
+      return { node: tree.adopt(node, -1), file: new LocalFile(node, fd, flags) };
+    }
+  }
+
+  /** Whose a new file is: BSD groups as Linux has them, where a directory with setgid hands its group down. */
+  *#owner(work: Work, dirfd: number, uid: number, gid: number, mode: number): Op<Owner> {
+    must(yield* work.statOf(dirfd));
+    const { stat } = work;
+    if (this.tree.model.mapped) yield* this.tree.model.overlay(work, this, dirfd, stat);
+    this.mode = stat.mode;
+    if (!this.setgid) return { uid, gid, mode };
+    return { uid, gid: stat.gid, mode: (mode & S_IFMT) === S_IFDIR ? mode | S_ISGID : mode };
+  }
+
+  mkdir(name: string, mode: number, gid: number, caller: Caller): Awaitable<Qid> {
+    return this.#make(name, S_IFDIR | (mode & 0o7777), gid, caller, (work, dirfd, owner) =>
+      this.tree.model.mkdir(work, this, dirfd, name, owner),
+    );
+  }
+
+  symlink(name: string, target: string, gid: number, caller: Caller): Awaitable<Qid> {
+    return this.#make(name, S_IFLNK | 0o777, gid, caller, (work, dirfd, owner) =>
+      this.tree.model.symlink(work, this, dirfd, name, target, owner),
+    );
+  }
+
+  mknod(name: string, mode: number, major: number, minor: number, gid: number, caller: Caller): Awaitable<Qid> {
+    const type = mode & S_IFMT;
+    if (type === S_IFDIR || type === S_IFLNK) throw failure('EINVAL');
+    const full = (type === 0 ? S_IFREG : type) | (mode & 0o7777);
+    const device = makedev(major, minor);
+    return this.#make(name, full, gid, caller, (work, dirfd, owner) => this.tree.model.mknod(work, this, dirfd, name, owner, device));
+  }
+
+  #make(
+    name: string,
+    mode: number,
+    gid: number,
+    caller: Caller,
+    make: (work: Work, dirfd: number, owner: Owner) => Op<number>,
+  ): Awaitable<Qid> {
+    this.tree.check(name);
+    this.tree.writable();
+    return this.tree.change(this, undefined, (work) => this.#made(work, mode, gid, caller.uid, make));
+  }
+
+  *#made(work: Work, mode: number, gid: number, uid: number, make: (work: Work, dirfd: number, owner: Owner) => Op<number>): Op<Qid> {
+    this.#directory();
+    const dirfd = yield* this.descriptor(work);
+    const owner = yield* this.#owner(work, dirfd, uid, gid, mode);
+    const fd = must(yield* make(work, dirfd, owner));
+    const result = yield* work.statOf(fd);
+    const { stat } = work;
+    yield* work.close(fd);
+    must(result);
+    const version = this.device.volatile ? 0 : qidVersion(stat);
+    return { type: qidType(mode), version, path: this.tree.devices.path(this.device, stat.ino) };
+  }
+
+  link(name: string, target: BackendNode): Awaitable<void> {
+    this.tree.check(name);
+    this.tree.writable();
+    const node = this.tree.own(target);
+    return this.tree.change(this, node.above, (work) => this.#link(work, name, node));
+  }
+
+  *#link(work: Work, name: string, node: LocalNode): Op<void> {
+    this.#directory();
+    if (node.kind === S_IFDIR) throw failure('EPERM');
+    const fd = yield* node.descriptor(work);
+    must(yield* this.tree.model.link(work, node, fd, yield* this.descriptor(work), name));
+  }
+
+  readlink(): Awaitable<string> {
+    return this.tree.perform(this, (work) => this.#readlink(work));
+  }
+
+  *#readlink(work: Work): Op<string> {
+    return yield* this.tree.model.readlink(work, this, yield* this.descriptor(work));
+  }
+
+  rename(oldName: string, newParent: BackendNode, newName: string): Awaitable<void> {
+    this.tree.check(oldName);
+    this.tree.check(newName);
+    this.tree.writable();
+    const to = this.tree.own(newParent);
+    return this.tree.change(this, to, (work) => this.#rename(work, oldName, to, newName));
+  }
+
+  *#rename(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
+    this.#directory();
+    to.#directory();
+    const replaced = to.children?.get(newName);
+    if (replaced !== undefined) yield* this.tree.keep(work, replaced);
+    const toDirfd = yield* to.descriptor(work);
+    must(yield* this.tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName));
+    yield* this.tree.moved(work, this, oldName, to, newName);
+  }
+
+  unlink(name: string, flags: number): Awaitable<void> {
+    this.tree.check(name);
+    this.tree.writable();
+    if ((flags & ~AT_REMOVEDIR) !== 0) throw failure('EINVAL');
+    return this.tree.change(this, undefined, (work) => this.#unlink(work, name, (flags & AT_REMOVEDIR) !== 0));
+  }
+
+  *#unlink(work: Work, name: string, directory: boolean): Op<void> {
+    this.#directory();
+    const node = this.children?.get(name);
+    if (node !== undefined) yield* this.tree.keep(work, node);
+    const result = yield* this.tree.model.unlink(work, yield* this.descriptor(work), name, directory, node);
+    if (node !== undefined && (result >= 0 || result === ENOENT) && this.children?.get(name) === node) this.tree.detach(node);
+    must(result);
+  }
+
+  getxattr(name: string): Awaitable<Uint8Array> {
+    return this.tree.perform(this, (work) => this.#getxattr(work, name));
+  }
+
+  *#getxattr(work: Work, name: string): Op<Uint8Array> {
+    return yield* this.tree.model.getxattr(work, this, yield* this.descriptor(work), name);
+  }
+
+  listxattr(): Awaitable<string[]> {
+    return this.tree.perform(this, (work) => this.#listxattr(work));
+  }
+
+  *#listxattr(work: Work): Op<string[]> {
+    return yield* this.tree.model.listxattr(work, this, yield* this.descriptor(work));
+  }
+
+  setxattr(name: string, value: Uint8Array, flags: number): Awaitable<void> {
+    this.tree.writable();
+    return this.tree.change(this, this.above, (work) => this.#setxattr(work, name, value, flags));
+  }
+
+  *#setxattr(work: Work, name: string, value: Uint8Array, flags: number): Op<void> {
+    yield* this.tree.model.setxattr(work, this, yield* this.descriptor(work), name, value, flags);
+  }
+
+  removexattr(name: string): Awaitable<void> {
+    this.tree.writable();
+    return this.tree.change(this, this.above, (work) => this.#removexattr(work, name));
+  }
+
+  *#removexattr(work: Work, name: string): Op<void> {
+    yield* this.tree.model.removexattr(work, this, yield* this.descriptor(work), name);
+  }
+
+  #directory(): void {
+    if (this.kind !== S_IFDIR) throw failure('ENOTDIR');
+  }
+}

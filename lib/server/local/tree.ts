@@ -1,0 +1,345 @@
+import { S_IFDIR } from '../../protocol/constants.js';
+import { closeNow } from '../../sys/files.js';
+import { O_CLOEXEC, O_DIRECTORY, O_PATH } from '../../sys/flags.js';
+import { type Op, run, wait } from '../../sys/op.js';
+import { readStatFs } from '../../sys/stat.js';
+import type { Awaitable, BackendNode } from '../backend.js';
+import { failure } from '../errors.js';
+import { type Device, Devices } from './devices.js';
+import { must } from './fail.js';
+import { LocalLocks } from './locks.js';
+import type { SecurityModel } from './model.js';
+import { LocalNode } from './node.js';
+import type { Settings } from './options.js';
+import { ELSEWHERE, Work } from './work.js';
+
+/** Sets of buffers kept for calls on other threads. */
+const IDLE_MOST = 32;
+
+/**
+ * The tree of nodes of one export: who is above whom, whose descriptors are open, and where the calls of an operation are made. Every live node
+ * but a detached one is its parent's child under its name.
+ */
+export class Tree {
+  readonly model: SecurityModel;
+  readonly devices: Devices;
+  readonly locks: LocalLocks;
+  readonly root: LocalNode;
+  readonly #settings: Settings;
+  readonly #here = new Work(false);
+  readonly #idle: Work[] = [];
+  /** Nodes with descriptors, from the longest unused on; the root is not among them. */
+  #oldest: LocalNode | undefined;
+  #newest: LocalNode | undefined;
+  #open = 0;
+
+  private constructor(settings: Settings, model: SecurityModel, devices: Devices, device: Device, work: Work, fd: number) {
+    this.#settings = settings;
+    this.model = model;
+    this.devices = devices;
+    this.locks = new LocalLocks(this);
+    this.root = new LocalNode(this, undefined, '', device, S_IFDIR, work.stat);
+    this.root.fd = fd;
+  }
+
+  /** Opens the export's root. The path itself is the administrator's, so its symlinks are followed. */
+  static *plant(work: Work, settings: Settings, model: SecurityModel): Op<Tree> {
+    const fd = must(yield* work.openat(-100, settings.path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    try {
+      must(yield* work.fstatfs(fd));
+      const statfs = readStatFs(work.small);
+      must(yield* work.statOf(fd));
+      const devices = new Devices(settings.multidevs, settings.background === 'always', settings.warn);
+      return new Tree(settings, model, devices, devices.add(work.stat.dev, statfs), work, fd);
+    } catch (error) {
+      yield* work.close(fd);
+      throw error;
+    }
+  }
+
+  /** Refuses names that are no single component, and the model's own. The server has checked already; nothing here relies on it. */
+  check(name: string): void {
+    if (name === '' || name === '.' || name === '..' || name.includes('/') || this.model.reserves(name)) throw failure('EINVAL');
+  }
+
+  /** EROFS on an export that is not to be changed. */
+  writable(): void {
+    if (this.#settings.readonly) throw failure('EROFS');
+  }
+
+  /** A node of this export: EXDEV for any other. */
+  own(node: BackendNode): LocalNode {
+    if (!(node instanceof LocalNode) || node.tree !== this) throw failure('EXDEV');
+    return node;
+  }
+
+  /** Runs an operation about a node: at once where its file system answers from memory, else on other threads. */
+  perform<T>(node: LocalNode, body: (work: Work) => Op<T>): Awaitable<T> {
+    const { device } = node;
+    const now = Date.now();
+    if (!device.here(now)) return this.background(body);
+    try {
+      return run(body(this.#here));
+    } catch (error) {
+      if (error !== ELSEWHERE) throw error;
+    } finally {
+      const end = Date.now();
+      device.took(end - now, end);
+    }
+    return this.background(body);
+  }
+
+  /** Runs an operation on other threads, whatever the file system. */
+  async background<T>(body: (work: Work) => Op<T>): Promise<T> {
+    const work = this.#idle.pop() ?? new Work(true);
+    try {
+      return await run(body(work));
+    } finally {
+      for (const node of work.pinned) {
+        node.pins--;
+        this.retire(node);
+      }
+      work.pinned.length = 0;
+      if (this.#idle.length < IDLE_MOST) this.#idle.push(work);
+      this.#reclaim();
+    }
+  }
+
+  /** Runs an operation that changes a node or what is in it, or two of them: one after another for each node, wherever it runs. */
+  change<T>(first: LocalNode, second: LocalNode | undefined, body: (work: Work) => Op<T>): Awaitable<T> {
+    if (first.queue === undefined && second?.queue === undefined) {
+      const device = first.device;
+      const now = Date.now();
+      if (device.here(now) && (second === undefined || second.device === device)) return this.perform(first, body);
+    }
+    const before = Promise.allSettled([first.queue, second?.queue]);
+    const done = this.background(function* (work) {
+      yield* wait(before);
+      return yield* body(work);
+    });
+    const settled = done.then(
+      () => {},
+      () => {},
+    );
+    for (const node of [first, second]) {
+      if (node === undefined) continue;
+      node.queue = settled;
+      node.pins++;
+      settled.then(() => {
+        if (node.queue === settled) node.queue = undefined;
+        node.pins--;
+        this.retire(node);
+      });
+    }
+    return done;
+  }
+
+  /** Ends an attempt on this thread; the operation begins again on others. */
+  elsewhere(): never {
+    throw ELSEWHERE;
+  }
+
+  /** The device a descriptor lies on, if it is another than its parent's. To learn of a new one may take a file server's answer. */
+  *device(work: Work, fd: number, dev: number): Op<Device> {
+    const known = this.devices.get(dev);
+    if (known !== undefined) return known;
+    if (!work.background) this.elsewhere();
+    must(yield* work.fstatfs(fd));
+    const device = this.devices.add(dev, readStatFs(work.small));
+    must(yield* work.statOf(fd));
+    return device;
+  }
+
+  /** Puts a new node below its parent, or gives the one that came there meanwhile. `fd` is the node's then, or -1. */
+  adopt(node: LocalNode, fd: number): LocalNode {
+    const parent = node.above;
+    if (parent === undefined) throw failure('EIO');
+    parent.children ??= new Map();
+    const rival = parent.children.get(node.label);
+    if (rival !== undefined) {
+      if (rival.ino === node.ino && rival.device === node.device && rival.qid.type === node.qid.type) {
+        if (fd >= 0) closeNow(fd);
+        rival.retain();
+        return rival;
+      }
+      this.detach(rival);
+    }
+    parent.children.set(node.label, node);
+    if (fd >= 0) this.#hold(node, fd);
+    return node;
+  }
+
+  /** Finds a node whose descriptor was taken back: from the nearest node above that has one, name by name. */
+  *find(work: Work, node: LocalNode): Op<number> {
+    const path: LocalNode[] = [];
+    let at = node;
+    while (at.fd < 0) {
+      if (!at.attached || at.above === undefined) throw failure('ESTALE');
+      path.push(at);
+      at = at.above;
+      work.pin(at);
+    }
+    this.touch(at);
+    for (let next = path.pop(); next !== undefined; next = path.pop()) {
+      // Another operation may have found it while this one waited.
+      if (next.fd < 0) {
+        const fd = yield* next.findIn(work, at.fd);
+        if (next.fd < 0) this.#hold(next, fd);
+        else closeNow(fd);
+      }
+      at = next;
+    }
+    return node.fd;
+  }
+
+  /** Makes a node independent of its name, which is about to go. What cannot be found is lost already. */
+  *keep(work: Work, node: LocalNode): Op<void> {
+    if (node.fd >= 0) return;
+    try {
+      yield* node.descriptor(work);
+    } catch {
+      // Its fids will see ESTALE.
+    }
+  }
+
+  /** A node's name does not lead to it any more; its descriptor still does, for as long as fids hold it. */
+  detach(node: LocalNode): void {
+    const { above } = node;
+    if (!node.attached || above === undefined) return;
+    if (above.children?.get(node.label) === node) above.children.delete(node.label);
+    node.attached = false;
+    above.holders++;
+    this.#unlist(node);
+    this.retire(node);
+  }
+
+  /** Follows a rename that has been done. */
+  *moved(work: Work, from: LocalNode, oldName: string, to: LocalNode, newName: string): Op<void> {
+    const node = from.children?.get(oldName);
+    const replaced = to.children?.get(newName);
+    if (node !== undefined && node === replaced) return;
+    // Two names of one file: rename(2) has done nothing.
+    if (node !== undefined && replaced !== undefined && node.ino === replaced.ino && node.device === replaced.device) return;
+    if (replaced !== undefined) this.detach(replaced);
+    if (node === undefined) return;
+    // Only somebody else's renames can have put the new place below the node that moves: then what we know of it is wrong.
+    for (let at: LocalNode | undefined = to; at !== undefined; at = at.above) {
+      if (at.above !== node) continue;
+      yield* this.keep(work, at);
+      this.detach(at);
+      this.#hang(at, this.root);
+    }
+    from.children?.delete(oldName);
+    node.label = newName;
+    if (from !== to) {
+      node.above = to;
+      to.children ??= new Map();
+      this.retire(from);
+    }
+    to.children ??= new Map();
+    to.children.set(newName, node);
+  }
+
+  /** Gives a detached node another place for "..". */
+  #hang(node: LocalNode, above: LocalNode): void {
+    const old = node.above;
+    node.above = above;
+    above.holders++;
+    if (old === undefined) return;
+    old.holders--;
+    this.retire(old);
+  }
+
+  /** Frees a node that nobody holds, and what is above it and was only there for it. */
+  retire(node: LocalNode): void {
+    let at: LocalNode | undefined = node;
+    while (
+      at !== undefined &&
+      at.holders <= 0 &&
+      at.pins === 0 &&
+      at !== this.root &&
+      (at.children === undefined || at.children.size === 0)
+    ) {
+      const above: LocalNode | undefined = at.above;
+      if (above === undefined) return;
+      this.#drop(at);
+      at.above = undefined;
+      if (at.attached) {
+        if (above.children?.get(at.label) === at) above.children.delete(at.label);
+        at.attached = false;
+      } else {
+        above.holders--;
+      }
+      at = above;
+    }
+  }
+
+  /** Marks a node's descriptor as used now. */
+  touch(node: LocalNode): void {
+    if (node === this.#newest || !this.#listed(node)) return;
+    this.#unlist(node);
+    this.#list(node);
+  }
+
+  /** Descriptors that nodes hold. */
+  get descriptors(): number {
+    return this.#open;
+  }
+
+  /** Ends the tree: every descriptor is closed. */
+  close(): void {
+    this.locks.close();
+    this.#closeBelow(this.root);
+  }
+
+  #closeBelow(node: LocalNode): void {
+    for (const child of node.children?.values() ?? []) this.#closeBelow(child);
+    this.#drop(node);
+  }
+
+  #hold(node: LocalNode, fd: number): void {
+    node.fd = fd;
+    this.#open++;
+    if (node.attached) this.#list(node);
+    this.#reclaim();
+  }
+
+  #drop(node: LocalNode): void {
+    this.#unlist(node);
+    if (node.fd < 0) return;
+    closeNow(node.fd);
+    node.fd = -1;
+    this.#open--;
+  }
+
+  /** Takes descriptors back until there are no more than allowed, from nodes that can be found again and are not in use. */
+  #reclaim(): void {
+    let node = this.#oldest;
+    while (this.#open > this.#settings.descriptors && node !== undefined && node !== this.#newest) {
+      const next: LocalNode | undefined = node.newer;
+      if (node.pins === 0) this.#drop(node);
+      node = next;
+    }
+  }
+
+  #listed(node: LocalNode): boolean {
+    return node.newer !== undefined || node.older !== undefined || this.#newest === node;
+  }
+
+  #list(node: LocalNode): void {
+    node.older = this.#newest;
+    if (this.#newest !== undefined) this.#newest.newer = node;
+    else this.#oldest = node;
+    this.#newest = node;
+  }
+
+  #unlist(node: LocalNode): void {
+    if (!this.#listed(node)) return;
+    if (node.older !== undefined) node.older.newer = node.newer;
+    else this.#oldest = node.newer;
+    if (node.newer !== undefined) node.newer.older = node.older;
+    else this.#newest = node.older;
+    node.older = undefined;
+    node.newer = undefined;
+  }
+}

@@ -1,0 +1,17 @@
+import { Files } from '../../sys/files.js';
+import type { LocalNode } from './node.js';
+
+/** The system calls of one operation, and the nodes whose descriptors it uses while it waits for other threads. */
+export class Work extends Files {
+  readonly pinned: LocalNode[] = [];
+
+  /** Keeps a node's descriptor open until the operation has ended. Where nothing waits, nothing can close it. */
+  pin(node: LocalNode): void {
+    if (!this.background) return;
+    node.pins++;
+    this.pinned.push(node);
+  }
+}
+
+/** Thrown by an operation that finds it would block: it is begun again on other threads. It must have changed nothing yet. */
+export const ELSEWHERE = Symbol('elsewhere');
