@@ -8,5 +8,13 @@ export type { Attached } from './fids.js';
 export { defaultLimits, type Limits } from './limits.js';
 export { LockTable } from './locks.js';
 export { MemoryBackend, type MemoryCounts, type MemoryOptions, type Produce } from './memory/index.js';
+export {
+  type FileHandleLike,
+  NodeFsBackend,
+  type NodeFsOptions,
+  type PromisesLike,
+  type StatFsLike,
+  type StatLike,
+} from './nodefs/index.js';
 export { notifyReady } from './notify.js';
 export { Server, type ServerOptions, type ServerStatus } from './server.js';

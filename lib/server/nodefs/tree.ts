@@ -1,0 +1,123 @@
+import { constants } from 'node:fs';
+import { sep } from 'node:path';
+import { L_O_ACCMODE, L_O_APPEND, L_O_DSYNC, L_O_RDONLY, L_O_SYNC, L_O_WRONLY, S_IFDIR, S_IFREG } from '../../protocol/constants.js';
+import type { Qid } from '../../protocol/types.js';
+import { failure } from '../errors.js';
+import { LockTable } from '../locks.js';
+import { Gate } from './gate.js';
+import type { PathNode } from './node.js';
+import type { FileHandleLike, PromisesLike, StatLike } from './shape.js';
+import { qidOf, sameFile, typeOf } from './stat.js';
+
+/** Names of a file system that is not addressed by bytes but by the host's paths. */
+const FOREIGN = sep === '/' ? /[\udc80-\udcff]/ : /[\udc80-\udcff\\:]/;
+
+/** What the nodes of one tree share: the file system under them, and the checks that keep a path inside. */
+export class Tree {
+  readonly fs: PromisesLike;
+  readonly root: string;
+  /** Entries a listing may have; EOVERFLOW beyond. */
+  readonly maxEntries: number;
+  readonly gate = new Gate();
+  /** Holders of nodes. */
+  held = 0;
+  readonly #devices = new Map<bigint, bigint>();
+  readonly #locks = new Map<bigint, LockTable>();
+
+  constructor(fs: PromisesLike, root: string, maxEntries: number) {
+    this.fs = fs;
+    this.root = root.endsWith('/') && root !== '/' ? root.slice(0, -1) : root;
+    this.maxEntries = maxEntries;
+  }
+
+  lstat(path: string): Promise<StatLike> {
+    return this.fs.lstat(path, { bigint: true });
+  }
+
+  qid(stat: StatLike): Qid {
+    let device = this.#devices.get(stat.dev);
+    if (device === undefined) {
+      device = BigInt(this.#devices.size);
+      this.#devices.set(stat.dev, device);
+    }
+    return qidOf(stat, device);
+  }
+
+  /** The path of a name in a directory. */
+  join(directory: string, name: string): string {
+    // A name that this host would not take as it is could mean another file.
+    if (FOREIGN.test(name)) throw failure('EILSEQ');
+    return directory === '/' ? `/${name}` : `${directory}/${name}`;
+  }
+
+  /**
+   * The path of a node and its stat, after a look at every directory on the way: each must still be the very directory that was
+   * walked, and none a symlink. ESTALE where something else has taken its place.
+   */
+  async locate(node: PathNode): Promise<{ path: string; stat: StatLike }> {
+    const above = node.above;
+    const path = above === undefined ? this.root : this.join((await this.locate(above)).path, node.name());
+    const stat = await this.lstat(path);
+    if (!sameFile(stat, node.stat)) throw failure('ESTALE');
+    return { path, stat };
+  }
+
+  /** Where a name of a directory is, or would be. The directory is checked, the name is not looked at. */
+  async place(directory: PathNode, name: string): Promise<string> {
+    const { path, stat } = await this.locate(directory);
+    if (typeOf(stat) !== S_IFDIR) throw failure('ENOTDIR');
+    return this.join(path, name);
+  }
+
+  /**
+   * Opens a regular file: never a symlink, never something that could block; and after the open it must be the file that was
+   * looked at before. Only then it is truncated, where that was asked for.
+   */
+  async open(path: string, flags: number, expected: StatLike | undefined, truncate: boolean): Promise<FileHandleLike> {
+    if (expected !== undefined && typeOf(expected) !== S_IFREG) throw failure('ENXIO');
+    const handle = await this.fs.open(path, hostFlags(flags));
+    try {
+      const stat = await handle.stat({ bigint: true });
+      if (typeOf(stat) !== S_IFREG || (expected !== undefined && !sameFile(stat, expected))) throw failure('ESTALE');
+      if (truncate) await handle.truncate(0);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return handle;
+  }
+
+  locks(qid: Qid): LockTable {
+    let table = this.#locks.get(qid.path);
+    if (table === undefined) {
+      table = new LockTable();
+      this.#locks.set(qid.path, table);
+    }
+    return table;
+  }
+
+  /** Gives up what an open file holds. */
+  unlock(qid: Qid, owner: object): void {
+    const table = this.#locks.get(qid.path);
+    table?.release(owner);
+    if (table?.empty === true) this.#locks.delete(qid.path);
+  }
+
+  /** Byte ranges locked and waited for. */
+  get lockCount(): number {
+    let count = 0;
+    for (const table of this.#locks.values()) count += table.size;
+    return count;
+  }
+}
+
+/** The host's numbers for L_O_* flags. */
+export function hostFlags(flags: number): number {
+  const access = flags & L_O_ACCMODE;
+  let host = access === L_O_RDONLY ? constants.O_RDONLY : access === L_O_WRONLY ? constants.O_WRONLY : constants.O_RDWR;
+  if ((flags & L_O_APPEND) !== 0) host |= constants.O_APPEND;
+  if ((flags & L_O_SYNC) === L_O_SYNC) host |= constants.O_SYNC ?? 0;
+  if ((flags & L_O_DSYNC) !== 0) host |= constants.O_DSYNC ?? 0;
+  // Windows has neither.
+  return host | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+}
