@@ -8,7 +8,9 @@ import { kernel } from './kernel.js';
 
 export interface GuestOptions {
   /** What the guest runs, with `sh -eu`. When it ends the guest powers off; its exit code is the guest's. */
-  script: string;
+  script?: string;
+  /** In place of a script: scripts by name, each run (in a shell of its own) when {@link Guest.step} asks for it. */
+  steps?: Readonly<Record<string, string>>;
   /** Files for the guest by their paths there. */
   files?: Readonly<Record<string, GuestFile>>;
   /** Programs of this host, with their shared libraries, for the guest's /bin: `diod`, `node`. */
@@ -29,6 +31,16 @@ export interface GuestOptions {
   reboot?: boolean;
 }
 
+/** Runs steps as they are asked for. */
+const STEPS = `
+echo ready
+while read -r name id; do
+  code=0
+  printf '<<step %s begins>>\\n' "$id"
+  sh -eu "/test/steps/$name" < /dev/null || code=$?
+  printf '\\n<<step %s exits %s>>\\n' "$id" "$code"
+done`;
+
 /** How a guest's script ended. */
 export interface GuestResult {
   code: number;
@@ -44,6 +56,7 @@ export class Guest implements AsyncDisposable {
   readonly release: string;
   readonly #directory: TemporaryDirectory;
   readonly #ports: ReadonlyMap<number, number>;
+  #steps = 0;
 
   constructor(process: ServerProcess, release: string, directory: TemporaryDirectory, ports: ReadonlyMap<number, number>) {
     this.process = process;
@@ -110,6 +123,20 @@ export class Guest implements AsyncDisposable {
     }
   }
 
+  /** Runs one of the guest's `steps` and resolves with what it wrote; rejects unless it exits with 0. */
+  async step(name: string, timeout = 180_000): Promise<string> {
+    if (this.#steps === 0) await this.said(/^ready\n/m);
+    const id = ++this.#steps;
+    this.type(`${name} ${id}\n`);
+    const [end, code] = await this.said(new RegExp(`\\n<<step ${id} exits (\\d+)>>\\n`), timeout);
+    if (code !== '0') throw this.#failure(`step ${name} exited with ${code}`);
+    const [begin, text] = [`<<step ${id} begins>>\n`, this.output];
+    const from = text.lastIndexOf(begin);
+    // Of very much output the beginning is not kept.
+    const output = text.slice(from === -1 ? 0 : from + begin.length, text.lastIndexOf(end));
+    return output;
+  }
+
   /** Waits for the script's end and the power-off. Rejects when the guest ends in another way. */
   async done(timeout = 180_000): Promise<GuestResult> {
     const [text, code] = await this.said(/\n<<ninep guest exit (\d+)>>/, timeout);
@@ -150,7 +177,7 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
   const layers = [
     await baseLayer(image),
     ...(options.programs?.length ? [await programLayer(options.programs)] : []),
-    await fileLayer({ ...options.files, '/test/script': options.script }),
+    await fileLayer({ ...options.files, ...stepFiles(options), '/test/script': options.script ?? STEPS }),
   ];
   writeFileSync(directory.join('initrd'), Buffer.concat(layers));
   // A port found free may be taken before QEMU binds it: then QEMU ends at once, and other ports are tried.
@@ -170,6 +197,10 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
     if (await started(guest)) return guest;
     if (tries === 3) throw process.failure('does not start');
   }
+}
+
+function stepFiles({ steps = {} }: GuestOptions): Record<string, GuestFile> {
+  return Object.fromEntries(Object.entries(steps).map(([name, script]) => [`/test/steps/${name}`, script]));
 }
 
 /** Waits until QEMU answers on its control socket, which it does once every device and forward is there. */

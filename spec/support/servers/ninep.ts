@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ensureBuilt, main } from '../build.js';
 import { type RunOptions, type RunResult, run } from '../child.js';
-import { freePort, launch, type ServerProcess } from '../launcher.js';
+import { launch, type ServerProcess } from '../launcher.js';
 import { TemporaryDirectory } from '../temporary.js';
 
 export interface NinepServeOptions {
@@ -44,8 +44,7 @@ export async function serve(exported: string | readonly string[], options: Ninep
   const exports = typeof exported === 'string' ? [exported] : exported;
   const directory = new TemporaryDirectory('serve');
   const socketPath = join(directory.path, 'socket');
-  const port = options.tcp === undefined ? undefined : await freePort(options.tcp);
-  const listen = [`unix:${socketPath}`, ...(port === undefined ? [] : [`tcp://${options.tcp}:${port}`])];
+  const listen = [`unix:${socketPath}`, ...(options.tcp === undefined ? [] : [`tcp://${options.tcp}:0`])];
   const process_ = await launch({
     command: process.execPath,
     args: [
@@ -55,9 +54,12 @@ export async function serve(exported: string | readonly string[], options: Ninep
       ...listen.flatMap((one) => ['--listen', one]),
       ...(options.args ?? []),
     ],
-    ready: { connect: port === undefined ? { path: socketPath } : { port } },
+    // One line for each address, with the port that was really taken.
+    ready: { line: new RegExp(`(?:serving .* at .*\\n[\\s\\S]*){${listen.length}}`), from: 'stderr' },
     ...(options.env ? { env: options.env } : {}),
   });
+  const text = /at tcp:\/\/.*:(\d+)/.exec(process_.stderr)?.[1];
+  const port = text === undefined ? undefined : Number(text);
   const stop = async (): Promise<void> => {
     await process_.stop();
     directory.remove();
