@@ -6,6 +6,7 @@ export { formatEvent, type ServerEvent } from './events.js';
 export type { ExportOptions } from './exports.js';
 export type { Attached } from './fids.js';
 export { defaultLimits, type Limits } from './limits.js';
+export { type LocalOptions, localBackend, type MultiDevices, type SecurityModelName } from './local/index.js';
 export { LockTable } from './locks.js';
 export { MemoryBackend, type MemoryCounts, type MemoryOptions, type Produce } from './memory/index.js';
 export {

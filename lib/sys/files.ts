@@ -1,3 +1,4 @@
+import { type CallName, calls, type Word } from './calls.js';
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -10,52 +11,11 @@ import {
   O_PATH,
   RWF_NOWAIT,
 } from './flags.js';
-import { address, type Declared, declare, errno, lazy, SystemError } from './libc.js';
+import { address, errno, lazy, SystemError } from './libc.js';
 import { FLOCK_SIZE } from './lock.js';
 import type { Op } from './op.js';
 import { STATFS_SIZE, STATX_ASK, STATX_SIZE, Stat } from './stat.js';
-import { threads } from './threads.js';
-
-type Word = number | bigint;
-type Native = Declared<(...words: Word[]) => number>;
-
-/** Every argument is a word, pointers too: so a call can be made here or handed to another thread as it is. */
-const calls = lazy(() => {
-  const of = (prototype: string) => declare<(...words: Word[]) => number>(prototype);
-  return {
-    openat: of('int openat(int, uintptr_t, int, unsigned int)'),
-    close: of('int close(int)'),
-    statx: of('int statx(int, uintptr_t, int, unsigned int, uintptr_t)'),
-    fstatfs: of('int fstatfs(int, uintptr_t)'),
-    mkdirat: of('int mkdirat(int, uintptr_t, unsigned int)'),
-    mknodat: of('int mknodat(int, uintptr_t, unsigned int, uint64_t)'),
-    symlinkat: of('int symlinkat(uintptr_t, int, uintptr_t)'),
-    linkat: of('int linkat(int, uintptr_t, int, uintptr_t, int)'),
-    renameat: of('int renameat(int, uintptr_t, int, uintptr_t)'),
-    unlinkat: of('int unlinkat(int, uintptr_t, int)'),
-    readlinkat: of('intptr_t readlinkat(int, uintptr_t, uintptr_t, size_t)'),
-    fchownat: of('int fchownat(int, uintptr_t, unsigned int, unsigned int, int)'),
-    fchmodat: of('int fchmodat(int, uintptr_t, unsigned int, int)'),
-    fchmod: of('int fchmod(int, unsigned int)'),
-    truncate: of('int truncate64(uintptr_t, int64_t)'),
-    ftruncate: of('int ftruncate64(int, int64_t)'),
-    utimensat: of('int utimensat(int, uintptr_t, uintptr_t, int)'),
-    getdents64: of('intptr_t getdents64(int, uintptr_t, size_t)'),
-    lseek: of('int64_t lseek64(int, int64_t, int)'),
-    pread: of('intptr_t pread64(int, uintptr_t, size_t, int64_t)'),
-    pwrite: of('intptr_t pwrite64(int, uintptr_t, size_t, int64_t)'),
-    preadv2: of('intptr_t preadv2(int, uintptr_t, int, int64_t, int)'),
-    fsync: of('int fsync(int)'),
-    fdatasync: of('int fdatasync(int)'),
-    fcntl: of('int fcntl(int, int, uintptr_t)'),
-    getxattr: of('intptr_t getxattr(uintptr_t, uintptr_t, uintptr_t, size_t)'),
-    setxattr: of('int setxattr(uintptr_t, uintptr_t, uintptr_t, size_t, int)'),
-    fsetxattr: of('int fsetxattr(int, uintptr_t, uintptr_t, size_t, int)'),
-    listxattr: of('intptr_t listxattr(uintptr_t, uintptr_t, size_t)'),
-    removexattr: of('int removexattr(uintptr_t, uintptr_t)'),
-    syscall: of('intptr_t syscall(intptr_t, intptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t)'),
-  };
-});
+import type { Threads } from './threads.js';
 
 /** Errors that callers branch on, negated. */
 export const ENOENT = -2;
@@ -95,7 +55,7 @@ const PROC = '/proc/self/fd/';
 
 /**
  * The system calls on files, relative to directories held open, each an operation (op.ts). The plain one makes its calls on this
- * thread: none of its operations ever waits, and one object serves all. One made with `background` makes them on other threads, and as
+ * thread: none of its operations ever waits, and one object serves all. One made with threads makes them there, and as
  * the kernel reads and writes this object's memory meanwhile, it belongs to one operation at a time.
  *
  * Results are those of the kernel, an error number negated: nothing here throws on an errno. Names are single components; what they
@@ -118,10 +78,12 @@ export class Files {
   readonly #atSmall: number;
   readonly #atValue: number;
   readonly #statFlags: number;
+  readonly #threads: Threads | undefined;
 
-  constructor(background = false) {
-    this.background = background;
-    this.#statFlags = background ? 0 : AT_STATX_DONT_SYNC;
+  constructor(threads?: Threads) {
+    this.#threads = threads;
+    this.background = threads !== undefined;
+    this.#statFlags = this.background ? 0 : AT_STATX_DONT_SYNC;
     const bytes = this.#memory;
     const statx = 2 * TEXT + ((8 - ((2 * TEXT) % 8)) % 8);
     this.#statx = new DataView(bytes.buffer, bytes.byteOffset + statx, STATX_SIZE);
@@ -137,24 +99,24 @@ export class Files {
   /** openat(2). */
   *openat(dirfd: number, name: string, flags: number, mode = 0): Op<number> {
     const error = this.#text(name, 0);
-    return error < 0 ? error : yield* this.#make(calls().openat, dirfd, this.#atFirst, flags, mode);
+    return error < 0 ? error : yield* this.#make('openat', dirfd, this.#atFirst, flags, mode);
   }
 
   /** A new open file of what a descriptor, O_PATH or not, stands for. No name is looked up, so nothing can be put in its place. */
   *reopen(fd: number, flags: number): Op<number> {
     this.#number(fd);
-    return yield* this.#make(calls().openat, descriptors().fd, this.#atFirst, flags, 0);
+    return yield* this.#make('openat', descriptors().fd, this.#atFirst, flags, 0);
   }
 
   /** close(2). The descriptor is gone whatever it answers. */
   *close(fd: number): Op<number> {
-    return yield* this.#make(calls().close, fd);
+    return yield* this.#make('close', fd);
   }
 
   /** statx(2) of a descriptor into `stat`. Here, a file server is never asked; in the background it is, as stat(2) would. */
   *statOf(fd: number): Op<number> {
     this.#memory[0] = 0;
-    const result = yield* this.#make(calls().statx, fd, this.#atFirst, AT_EMPTY_PATH | this.#statFlags, STATX_ASK, this.#atStatx);
+    const result = yield* this.#make('statx', fd, this.#atFirst, AT_EMPTY_PATH | this.#statFlags, STATX_ASK, this.#atStatx);
     if (result >= 0) this.stat.read(this.#statx);
     return result;
   }
@@ -164,38 +126,38 @@ export class Files {
     const error = this.#text(name, 0);
     if (error < 0) return error;
     const flags = AT_SYMLINK_NOFOLLOW | this.#statFlags;
-    const result = yield* this.#make(calls().statx, dirfd, this.#atFirst, flags, STATX_ASK, this.#atStatx);
+    const result = yield* this.#make('statx', dirfd, this.#atFirst, flags, STATX_ASK, this.#atStatx);
     if (result >= 0) this.stat.read(this.#statx);
     return result;
   }
 
   /** fstatfs(2) into `small`. */
   *fstatfs(fd: number): Op<number> {
-    return yield* this.#make(calls().fstatfs, fd, this.#atSmall);
+    return yield* this.#make('fstatfs', fd, this.#atSmall);
   }
 
   /** mkdirat(2). */
   *mkdirat(dirfd: number, name: string, mode: number): Op<number> {
     const error = this.#text(name, 0);
-    return error < 0 ? error : yield* this.#make(calls().mkdirat, dirfd, this.#atFirst, mode);
+    return error < 0 ? error : yield* this.#make('mkdirat', dirfd, this.#atFirst, mode);
   }
 
   /** mknodat(2); `device` as makedev(3) has it. */
   *mknodat(dirfd: number, name: string, mode: number, device: bigint): Op<number> {
     const error = this.#text(name, 0);
-    return error < 0 ? error : yield* this.#make(calls().mknodat, dirfd, this.#atFirst, mode, device);
+    return error < 0 ? error : yield* this.#make('mknodat', dirfd, this.#atFirst, mode, device);
   }
 
   /** symlinkat(2). */
   *symlinkat(target: string, dirfd: number, name: string): Op<number> {
     const error = this.#text(target, 0) || this.#text(name, TEXT);
-    return error < 0 ? error : yield* this.#make(calls().symlinkat, this.#atFirst, dirfd, this.#atSecond);
+    return error < 0 ? error : yield* this.#make('symlinkat', this.#atFirst, dirfd, this.#atSecond);
   }
 
   /** linkat(2) from one directory's name to another's; a symlink is linked itself. */
   *linkat(fromDirfd: number, from: string, toDirfd: number, to: string): Op<number> {
     const error = this.#text(from, 0) || this.#text(to, TEXT);
-    return error < 0 ? error : yield* this.#make(calls().linkat, fromDirfd, this.#atFirst, toDirfd, this.#atSecond, 0);
+    return error < 0 ? error : yield* this.#make('linkat', fromDirfd, this.#atFirst, toDirfd, this.#atSecond, 0);
   }
 
   /** linkat(2) of what a descriptor stands for. */
@@ -203,50 +165,50 @@ export class Files {
     const error = this.#text(to, TEXT);
     if (error < 0) return error;
     this.#number(fd);
-    return yield* this.#make(calls().linkat, descriptors().fd, this.#atFirst, toDirfd, this.#atSecond, AT_SYMLINK_FOLLOW);
+    return yield* this.#make('linkat', descriptors().fd, this.#atFirst, toDirfd, this.#atSecond, AT_SYMLINK_FOLLOW);
   }
 
   /** renameat(2). */
   *renameat(fromDirfd: number, from: string, toDirfd: number, to: string): Op<number> {
     const error = this.#text(from, 0) || this.#text(to, TEXT);
-    return error < 0 ? error : yield* this.#make(calls().renameat, fromDirfd, this.#atFirst, toDirfd, this.#atSecond);
+    return error < 0 ? error : yield* this.#make('renameat', fromDirfd, this.#atFirst, toDirfd, this.#atSecond);
   }
 
   /** unlinkat(2), of a directory if so asked. */
   *unlinkat(dirfd: number, name: string, directory: boolean): Op<number> {
     const error = this.#text(name, 0);
-    return error < 0 ? error : yield* this.#make(calls().unlinkat, dirfd, this.#atFirst, directory ? AT_REMOVEDIR : 0);
+    return error < 0 ? error : yield* this.#make('unlinkat', dirfd, this.#atFirst, directory ? AT_REMOVEDIR : 0);
   }
 
   /** readlinkat(2) of an O_PATH descriptor of a symlink, into `value`. */
   *readlink(fd: number): Op<number> {
     this.#memory[0] = 0;
-    return yield* this.#make(calls().readlinkat, fd, this.#atFirst, this.#atValue, VALUE);
+    return yield* this.#make('readlinkat', fd, this.#atFirst, this.#atValue, VALUE);
   }
 
   /** fchownat(2) of a descriptor, O_PATH or not; 0xffffffff leaves an id as it is. */
   *chown(fd: number, uid: number, gid: number): Op<number> {
     this.#memory[0] = 0;
-    return yield* this.#make(calls().fchownat, fd, this.#atFirst, uid, gid, AT_EMPTY_PATH);
+    return yield* this.#make('fchownat', fd, this.#atFirst, uid, gid, AT_EMPTY_PATH);
   }
 
   /** chmod(2) of a descriptor, O_PATH or not. */
   *chmod(fd: number, mode: number): Op<number> {
-    const result = yield* this.#make(calls().fchmod, fd, mode);
+    const result = yield* this.#make('fchmod', fd, mode);
     if (result !== EBADF) return result;
     this.#number(fd);
-    return yield* this.#make(calls().fchmodat, descriptors().fd, this.#atFirst, mode, 0);
+    return yield* this.#make('fchmodat', descriptors().fd, this.#atFirst, mode, 0);
   }
 
   /** truncate(2) of a descriptor of a regular file, O_PATH or not. */
   *truncate(fd: number, size: number): Op<number> {
     this.#proc(fd);
-    return yield* this.#make(calls().truncate, this.#atFirst, size);
+    return yield* this.#make('truncate', this.#atFirst, size);
   }
 
   /** ftruncate(2). */
   *ftruncate(fd: number, size: number): Op<number> {
-    return yield* this.#make(calls().ftruncate, fd, size);
+    return yield* this.#make('ftruncate', fd, size);
   }
 
   /** utimensat(2) of a descriptor, O_PATH or not; nanoseconds may be UTIME_NOW or UTIME_OMIT. */
@@ -259,49 +221,49 @@ export class Files {
     writeSeconds(view, 16, mtimeSec);
     view.setUint32(24, mtimeNsec, true);
     view.setUint32(28, 0, true);
-    return yield* this.#make(calls().utimensat, descriptors().fd, this.#atFirst, this.#atSmall, 0);
+    return yield* this.#make('utimensat', descriptors().fd, this.#atFirst, this.#atSmall, 0);
   }
 
   /** getdents64(2) into `value`, at most `size` bytes. */
   *getdents(fd: number, size: number): Op<number> {
-    return yield* this.#make(calls().getdents64, fd, this.#atValue, Math.min(size, VALUE));
+    return yield* this.#make('getdents64', fd, this.#atValue, Math.min(size, VALUE));
   }
 
   /** lseek(2) from the start. */
   *lseek(fd: number, offset: bigint): Op<number> {
-    return yield* this.#make(calls().lseek, fd, offset, 0);
+    return yield* this.#make('lseek', fd, offset, 0);
   }
 
   /** pread(2) into `value`: small files whole. */
   *readValue(fd: number, size: number): Op<number> {
-    return yield* this.#make(calls().pread, fd, this.#atValue, Math.min(size, VALUE), 0);
+    return yield* this.#make('pread', fd, this.#atValue, Math.min(size, VALUE), 0);
   }
 
   /** pwrite(2) of `bytes` at the start: small files whole. */
   *writeValue(fd: number, bytes: Uint8Array): Op<number> {
     const size = Math.min(bytes.length, VALUE);
     this.value.set(size === bytes.length ? bytes : bytes.subarray(0, size));
-    return yield* this.#make(calls().pwrite, fd, this.#atValue, size, 0);
+    return yield* this.#make('pwrite', fd, this.#atValue, size, 0);
   }
 
   /** pread(2) into the caller's memory. */
   *pread(fd: number, buffer: Uint8Array, start: number, length: number, offset: number): Op<number> {
-    return yield* this.#make(calls().pread, fd, address(buffer) + start, Math.min(length, buffer.length - start), offset);
+    return yield* this.#make('pread', fd, address(buffer) + start, Math.min(length, buffer.length - start), offset);
   }
 
   /** pwrite(2) from the caller's memory. A file opened with O_APPEND grows, whatever the offset. */
   *pwrite(fd: number, data: Uint8Array, start: number, length: number, offset: number): Op<number> {
-    return yield* this.#make(calls().pwrite, fd, address(data) + start, Math.min(length, data.length - start), offset);
+    return yield* this.#make('pwrite', fd, address(data) + start, Math.min(length, data.length - start), offset);
   }
 
   /** fsync(2) or fdatasync(2). */
   *fsync(fd: number, datasync: boolean): Op<number> {
-    return yield* this.#make(datasync ? calls().fdatasync : calls().fsync, fd);
+    return yield* this.#make(datasync ? 'fdatasync' : 'fsync', fd);
   }
 
   /** fcntl(2) with a struct flock, which is in `small` before and after. */
   *lock(fd: number, command: number): Op<number> {
-    return yield* this.#make(calls().fcntl, fd, command, this.#atSmall);
+    return yield* this.#make('fcntl', fd, command, this.#atSmall);
   }
 
   /** getxattr(2) of a descriptor, O_PATH or not, into `value`. */
@@ -314,7 +276,7 @@ export class Files {
       if (result !== ENOSYS) return result;
     }
     this.#proc(fd);
-    return yield* this.#make(calls().getxattr, this.#atFirst, this.#atSecond, this.#atValue, VALUE);
+    return yield* this.#make('getxattr', this.#atFirst, this.#atSecond, this.#atValue, VALUE);
   }
 
   /** setxattr(2) of a descriptor, O_PATH or not. */
@@ -323,16 +285,16 @@ export class Files {
     if (error < 0) return error;
     if (value.length > VALUE) return E2BIG;
     this.value.set(value);
-    const result = yield* this.#make(calls().fsetxattr, fd, this.#atSecond, this.#atValue, value.length, flags);
+    const result = yield* this.#make('fsetxattr', fd, this.#atSecond, this.#atValue, value.length, flags);
     if (result !== EBADF) return result;
     this.#proc(fd);
-    return yield* this.#make(calls().setxattr, this.#atFirst, this.#atSecond, this.#atValue, value.length, flags);
+    return yield* this.#make('setxattr', this.#atFirst, this.#atSecond, this.#atValue, value.length, flags);
   }
 
   /** listxattr(2) of a descriptor, O_PATH or not, into `value`: names that end in NUL. */
   *listxattr(fd: number): Op<number> {
     this.#proc(fd);
-    return yield* this.#make(calls().listxattr, this.#atFirst, this.#atValue, VALUE);
+    return yield* this.#make('listxattr', this.#atFirst, this.#atValue, VALUE);
   }
 
   /** removexattr(2) of a descriptor, O_PATH or not. */
@@ -340,7 +302,7 @@ export class Files {
     const error = this.#text(name, TEXT);
     if (error < 0) return error;
     this.#proc(fd);
-    return yield* this.#make(calls().removexattr, this.#atFirst, this.#atSecond);
+    return yield* this.#make('removexattr', this.#atFirst, this.#atSecond);
   }
 
   /** struct xattr_args { value, size, flags } in `small`. */
@@ -354,14 +316,14 @@ export class Files {
   /** One of the xattrat calls on what a descriptor stands for: by its name, as they take no O_PATH descriptor itself (Linux 6.18). */
   *#xattrat(number: number, fd: number, name: number, args: number, size: number): Op<number> {
     this.#number(fd);
-    const result = yield* this.#make(calls().syscall, number, descriptors().fd, this.#atFirst, 0, name, args, size);
+    const result = yield* this.#make('syscall', number, descriptors().fd, this.#atFirst, 0, name, args, size);
     if (result === ENOSYS) xattrat = false;
     return result;
   }
 
-  *#make(call: Native, ...words: Word[]): Op<number> {
-    if (this.background) return (yield threads().call(call, words)) as number;
-    const result = call(...words);
+  *#make(name: CallName, ...words: Word[]): Op<number> {
+    if (this.#threads !== undefined) return (yield this.#threads.call(name, words)) as number;
+    const result = calls()[name](...words);
     return result < 0 ? -errno() : result;
   }
 

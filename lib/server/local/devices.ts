@@ -1,4 +1,6 @@
 import type { StatFs } from '../../sys/stat.js';
+import { sleeps } from '../../sys/switches.js';
+import { OwnThreads, sharedThreads, type Threads } from '../../sys/threads.js';
 import { failure } from '../errors.js';
 import type { MultiDevices } from './options.js';
 
@@ -15,16 +17,13 @@ const VOLATILE = new Set([
 /** File systems that change a file's ctime with its xattrs, without exception. */
 const CTIME_TELLS = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010]);
 
-/**
- * Milliseconds that an operation on this thread may take. One that takes far longer, or several in a short while that take longer (one alone may be the
- * scheduler's doing), send the next ones to other threads for some time.
- */
+/** Milliseconds that an operation on this thread may sleep, and for how long others are kept from it once one has slept longer. */
 const SLOW = 5;
-const FAR_TOO_SLOW = 50;
-const SEVERAL = 3;
-const SHORT_WHILE = 1000;
 const AWAY = 200;
 const AWAY_MOST = 10_000;
+/** For so long after an operation that took its time, the next ones are watched: it may have been the scheduler's doing. */
+const WATCH = 1000;
+const IN_MEMORY = new Set([0x01021994, 0x858458f6, 0x958458f6]);
 
 /** A file system under the export. */
 export class Device {
@@ -38,18 +37,23 @@ export class Device {
   readonly ctimeTells: boolean;
   /** Whether this file system refuses RWF_NOWAIT. */
   uncached = false;
+  /** Where calls are made that may block. */
+  readonly threads: Threads;
   readonly #remote: boolean;
+  readonly #inMemory: boolean;
   #awayUntil = 0;
   #away = AWAY;
-  #slow = 0;
-  #slowAt = 0;
+  #watchedUntil = 0;
 
   constructor(dev: number, index: number, type: number, background: boolean) {
     this.dev = dev;
     this.index = index;
     this.volatile = VOLATILE.has(type);
     this.ctimeTells = CTIME_TELLS.has(type);
-    this.#remote = background || !(LOCAL.has(type) || this.volatile);
+    this.#inMemory = IN_MEMORY.has(type);
+    const local = LOCAL.has(type) || this.volatile;
+    this.#remote = background || !local;
+    this.threads = local ? sharedThreads : new OwnThreads();
   }
 
   /** Whether calls may be made on this thread now. */
@@ -57,15 +61,19 @@ export class Device {
     return !this.#remote && now >= this.#awayUntil;
   }
 
-  /** How long an operation on this thread took, in milliseconds. A disk that is slow again right after its time away stays away for longer. */
-  took(milliseconds: number, now: number): void {
-    if (milliseconds <= SLOW) return;
-    this.#slow = now - this.#slowAt > SHORT_WHILE ? 1 : this.#slow + 1;
-    this.#slowAt = now;
-    if (milliseconds < FAR_TOO_SLOW && this.#slow < SEVERAL) return;
-    this.#slow = 0;
-    this.#away = now < this.#awayUntil + SHORT_WHILE ? Math.min(this.#away * 2, AWAY_MOST) : AWAY;
+  /** Before an operation on this thread: what `took` wants to know afterwards. */
+  begin(now: number): number {
+    return now < this.#watchedUntil ? sleeps() : -1;
+  }
+
+  /** After it. A disk that is slow again right after its time away stays away for longer. */
+  took(milliseconds: number, now: number, begun: number): void {
+    if (milliseconds <= SLOW || this.#inMemory) return;
+    this.#watchedUntil = now + WATCH;
+    if (begun < 0 || sleeps() === begun) return;
+    this.#away = now < this.#awayUntil + WATCH ? Math.min(this.#away * 2, AWAY_MOST) : AWAY;
     this.#awayUntil = now + this.#away;
+    this.#watchedUntil = this.#awayUntil + WATCH;
   }
 }
 
@@ -111,6 +119,11 @@ export class Devices {
     const device = new Device(dev, this.#devices.size, statfs.type, this.#background);
     this.#devices.set(dev, device);
     return device;
+  }
+
+  /** Ends the threads that are idle. */
+  close(): void {
+    for (const device of this.#devices.values()) device.threads.close();
   }
 
   /** qid.path: the inode number, made unique among the devices of the export (multidevs=remap). */

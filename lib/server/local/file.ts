@@ -39,7 +39,7 @@ export abstract class Opened implements BackendFile {
   }
 
   fsync(datasync: boolean): Awaitable<void> {
-    return this.using(this.node.tree.background((work) => this.#fsync(work, datasync)));
+    return this.using(this.node.tree.background(this.node.device, (work) => this.#fsync(work, datasync)));
   }
 
   *#fsync(work: Work, datasync: boolean): Op<void> {
@@ -78,7 +78,7 @@ export abstract class Opened implements BackendFile {
     this.fd = -1;
     // To close may mean to write back: where that takes a file server, not on this thread.
     if (node.device.here(Date.now())) closeNow(fd);
-    else node.tree.background((work) => work.close(fd)).catch(() => {});
+    else node.tree.background(node.device, (work) => work.close(fd)).catch(() => {});
     node.release();
   }
 }
@@ -118,7 +118,7 @@ export class LocalFile extends Opened {
   }
 
   #readElsewhere(buffer: Uint8Array, done: number, offset: number): Promise<number> | number {
-    return this.using(this.node.tree.background((work) => this.#fill(work, buffer, done, offset)));
+    return this.using(this.node.tree.background(this.node.device, (work) => this.#fill(work, buffer, done, offset)));
   }
 
   *#fill(work: Work, buffer: Uint8Array, done: number, offset: number): Op<number> {
@@ -131,7 +131,7 @@ export class LocalFile extends Opened {
     this.opened();
     const { tree } = this.node;
     const body = (work: Work) => this.#write(work, data, offset);
-    return this.using(data.length <= WRITE_HERE ? tree.perform(this.node, body) : tree.background(body));
+    return this.using(data.length <= WRITE_HERE ? tree.perform(this.node, body) : tree.background(this.node.device, body));
   }
 
   *#write(work: Work, data: Uint8Array, offset: number): Op<number> {

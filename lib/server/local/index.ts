@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { run } from '../../sys/op.js';
+import { sharedThreads } from '../../sys/threads.js';
 import type { Awaitable, Backend, BackendNode } from '../backend.js';
 import { HostModel } from './host.js';
 import { MappedFileModel } from './mapped-file.js';
@@ -51,5 +52,5 @@ function descriptorLimit(): number {
  */
 export async function localBackend(path: string, options: LocalOptions = {}): Promise<Backend> {
   const settings = settle(resolve(path), options, descriptorLimit());
-  return new LocalBackend(await run(Tree.plant(new Work(true), settings, modelOf(settings))));
+  return new LocalBackend(await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings))));
 }

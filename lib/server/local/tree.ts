@@ -3,6 +3,7 @@ import { closeNow } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_PATH } from '../../sys/flags.js';
 import { type Op, run, wait } from '../../sys/op.js';
 import { readStatFs } from '../../sys/stat.js';
+import type { Threads } from '../../sys/threads.js';
 import type { Awaitable, BackendNode } from '../backend.js';
 import { failure } from '../errors.js';
 import { type Device, Devices } from './devices.js';
@@ -26,8 +27,8 @@ export class Tree {
   readonly locks: LocalLocks;
   readonly root: LocalNode;
   readonly #settings: Settings;
-  readonly #here = new Work(false);
-  readonly #idle: Work[] = [];
+  readonly #here = new Work();
+  readonly #idle = new Map<Threads, Work[]>();
   /** Nodes with descriptors, from the longest unused on; the root is not among them. */
   #oldest: LocalNode | undefined;
   #newest: LocalNode | undefined;
@@ -77,21 +78,23 @@ export class Tree {
   perform<T>(node: LocalNode, body: (work: Work) => Op<T>): Awaitable<T> {
     const { device } = node;
     const now = Date.now();
-    if (!device.here(now)) return this.background(body);
+    if (!device.here(now)) return this.background(device, body);
+    const begun = device.begin(now);
     try {
       return run(body(this.#here));
     } catch (error) {
       if (error !== ELSEWHERE) throw error;
     } finally {
       const end = Date.now();
-      device.took(end - now, end);
+      device.took(end - now, end, begun);
     }
-    return this.background(body);
+    return this.background(device, body);
   }
 
   /** Runs an operation on other threads, whatever the file system. */
-  async background<T>(body: (work: Work) => Op<T>): Promise<T> {
-    const work = this.#idle.pop() ?? new Work(true);
+  async background<T>(device: Device, body: (work: Work) => Op<T>): Promise<T> {
+    const idle = this.#idleOf(device.threads);
+    const work = idle.pop() ?? new Work(device.threads);
     try {
       return await run(body(work));
     } finally {
@@ -100,9 +103,18 @@ export class Tree {
         this.retire(node);
       }
       work.pinned.length = 0;
-      if (this.#idle.length < IDLE_MOST) this.#idle.push(work);
+      if (idle.length < IDLE_MOST) idle.push(work);
       this.#reclaim();
     }
+  }
+
+  #idleOf(threads: Threads): Work[] {
+    let idle = this.#idle.get(threads);
+    if (idle === undefined) {
+      idle = [];
+      this.#idle.set(threads, idle);
+    }
+    return idle;
   }
 
   /** Runs an operation that changes a node or what is in it, or two of them: one after another for each node, wherever it runs. */
@@ -113,7 +125,7 @@ export class Tree {
       if (device.here(now) && (second === undefined || second.device === device)) return this.perform(first, body);
     }
     const before = Promise.allSettled([first.queue, second?.queue]);
-    const done = this.background(function* (work) {
+    const done = this.background(first.device, function* (work) {
       yield* wait(before);
       return yield* body(work);
     });
@@ -290,6 +302,7 @@ export class Tree {
   close(): void {
     this.locks.close();
     this.#closeBelow(this.root);
+    this.devices.close();
   }
 
   #closeBelow(node: LocalNode): void {
