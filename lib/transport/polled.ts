@@ -12,7 +12,7 @@ const READ_BOUND = 4 * 1024 * 1024;
 /**
  * A transport over raw descriptors: one for both directions (a socket, a device) or one for each (pipes). It reads and
  * writes with system calls of its own, when the poller says that they will not wait: bytes land where the receiver wants them, and all that
- * is sent in one turn leaves in one writev. The descriptors are its own from then on.
+ * is sent in one turn of the loop, whoever was called in it, leaves in one writev. The descriptors are its own from then on.
  */
 export class PolledTransport implements Transport {
   readonly name: string;
@@ -84,7 +84,7 @@ export class PolledTransport implements Transport {
     if (this.#waiting > this.#backlog) this.#held = true;
     if (!this.#scheduled && !this.#blocked) {
       this.#scheduled = true;
-      process.nextTick(this.#flush);
+      setImmediate(this.#flush);
     }
     return !this.#held;
   }
@@ -228,7 +228,7 @@ export class PolledTransport implements Transport {
     this.#closing = true;
     this.#timer = setTimeout(() => this.#end(), this.#linger);
     // Not from inside `close`: `sent` is for `send` alone to call at once.
-    if (!this.#blocked) process.nextTick(this.#flush);
+    if (!this.#blocked) setImmediate(this.#flush);
     this.#watch();
   }
 
