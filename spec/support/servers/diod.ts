@@ -43,6 +43,8 @@ export async function diod(exported: string | readonly string[], options: DiodOp
   const process = await launch({
     command: 'diod',
     args,
+    // Malformed requests can crash it, and a core file belongs to nobody's tree.
+    cwd: directory.path,
     ready: { connect: socketPath === undefined ? { port: options.port ?? 564 } : { path: socketPath } },
   });
   const stop = async (): Promise<void> => {
