@@ -1,7 +1,13 @@
 import * as fs from 'node:fs/promises';
 import { createFsFromVolume, Volume } from 'memfs';
+import { describe, expect, test } from 'vitest';
+import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR } from '../../lib/protocol/constants.js';
+import { ErrnoError } from '../../lib/protocol/error.js';
 import { NodeFsBackend, type PromisesLike } from '../../lib/server/nodefs/index.js';
+import { Server } from '../../lib/server/server.js';
 import { backendContract } from '../contracts/backend.js';
+import { run } from '../support/child.js';
+import { RawClient } from '../support/raw.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const shape = { xattrs: false, devices: false, owners: false, setid: false, nanoseconds: false };
@@ -25,3 +31,122 @@ backendContract(
   },
   shape,
 );
+
+describe('a symlink on the host is shown and never followed', () => {
+  async function served(): Promise<{ directory: TemporaryDirectory; server: Server; c: RawClient; root: string }> {
+    const directory = new TemporaryDirectory('confined');
+    const root = directory.join('export');
+    await fs.mkdir(directory.join('outside'));
+    await fs.writeFile(directory.join('outside', 'secret'), 'secret');
+    await fs.mkdir(root);
+    const server = new Server({ exports: { tree: new NodeFsBackend(fs, { root }) } });
+    return { directory, server, root, c: await RawClient.attached(server) };
+  }
+
+  test('one that was there before', async () => {
+    const { server, c, directory, root } = await served();
+    await using _ = server;
+    await fs.symlink(directory.join('outside'), `${root}/absolute`);
+    await fs.symlink('../outside', `${root}/relative`);
+    await fs.symlink('../outside/secret', `${root}/file`);
+    for (const link of ['absolute', 'relative']) {
+      const fid = await c.walk(link);
+      expect(await c.outcome('Twalk', { fid, newfid: 1, wnames: ['secret'] })).toBe('ENOTDIR');
+      expect(await c.outcome('Tmkdir', { dfid: fid, name: 'x', mode: 0o755, gid: 0 })).toBe('ENOTDIR');
+      expect(await c.outcome('Tlcreate', { fid, name: 'x', flags: L_O_RDWR, mode: 0o644, gid: 0 })).toBe('ENOTDIR');
+    }
+    expect(await c.outcome('Tlopen', { fid: await c.walk('file'), flags: L_O_RDONLY })).toBe('ELOOP');
+    expect(await c.outcome('Tlcreate', { fid: await c.walk(''), name: 'file', flags: L_O_RDWR, mode: 0o644, gid: 0 })).toBe('ELOOP');
+    const time = { sec: 5, nsec: 0 };
+    const change = { mode: 0o777, uid: 0, gid: 0, size: 0, atime: time, mtime: time };
+    expect(await c.outcome('Tsetattr', { fid: await c.walk('file'), valid: 1, ...change })).toBe('EOPNOTSUPP');
+    expect(await c.outcome('Tsetattr', { fid: await c.walk('file'), valid: 8, ...change })).toBe('ENXIO');
+    expect(await c.outcome('Tsetattr', { fid: await c.walk('file'), valid: 0x1b0, ...change })).toBe('ok');
+    expect((await fs.stat(directory.join('outside', 'secret'))).mtimeMs).toBeGreaterThan(6000);
+    expect(await fs.readdir(directory.join('outside'))).toEqual(['secret']);
+  });
+
+  test('one that takes the place of a directory that was walked', async () => {
+    const { server, c, directory, root } = await served();
+    await using _ = server;
+    await fs.mkdir(`${root}/d/e`, { recursive: true });
+    await fs.writeFile(`${root}/d/e/secret`, 'ours');
+    const [d, e, file] = [await c.walk('d'), await c.walk('d/e'), await c.walk('d/e/secret')];
+    const listing = await c.open('d/e');
+    await fs.rename(`${root}/d/e`, `${root}/moved`);
+    await fs.symlink(directory.join('outside'), `${root}/d/e`);
+    const stale = ['ESTALE', 'ENOTDIR', 'ENOENT'];
+    expect(stale).toContain(await c.outcome('Tlopen', { fid: file, flags: L_O_RDONLY }));
+    expect(stale).toContain(await c.outcome('Tgetattr', { fid: file, requestMask: GETATTR_BASIC }));
+    expect(stale).toContain(await c.outcome('Twalk', { fid: e, newfid: 1, wnames: ['secret'] }));
+    expect(stale).toContain(await c.outcome('Tunlinkat', { dirfd: e, name: 'secret', flags: 0 }));
+    expect(stale).toContain(await c.outcome('Tlcreate', { fid: e, name: 'x', flags: L_O_RDWR, mode: 0o644, gid: 0 }));
+    expect(stale).toContain(await c.outcome('Treaddir', { fid: listing, offset: 0n, count: 4096 }));
+    expect(await c.list('', d)).toEqual(['e']);
+    expect(await fs.readdir(directory.join('outside'))).toEqual(['secret']);
+  });
+
+  test('two clients that race a walk against a swap never get out', async () => {
+    const { server, c, directory, root } = await served();
+    await using _ = server;
+    await fs.mkdir(`${root}/d`);
+    await fs.writeFile(`${root}/d/secret`, 'ours');
+    const mover = await RawClient.attached(server);
+    await mover.call('Tsymlink', { dfid: 0, name: 'link', symtgt: directory.join('outside'), gid: 0 });
+    const swap = (oldname: string, newname: string) => mover.outcome('Trenameat', { olddirfid: 0, oldname, newdirfid: 0, newname });
+    const moving = (async () => {
+      for (let round = 0; round < 150; round++) {
+        await swap('d', 'away');
+        await swap('link', 'd');
+        await swap('d', 'link');
+        await swap('away', 'd');
+      }
+    })();
+    let moved = false;
+    void moving.then(() => {
+      moved = true;
+    });
+    let reads = 0;
+    while (!moved) {
+      try {
+        expect((await c.read('d/secret')).toString()).toBe('ours');
+        reads++;
+      } catch (error) {
+        if (!(error instanceof ErrnoError)) throw error;
+      }
+    }
+    await moving;
+    expect((await c.read('d/secret')).toString()).toBe('ours');
+    expect(reads).toBeGreaterThan(0);
+  });
+});
+
+test('special files of the host are never opened', async () => {
+  await using directory = new TemporaryDirectory('special');
+  await run('mkfifo', [directory.join('fifo')]);
+  await using server = new Server({ exports: { tree: new NodeFsBackend(fs, { root: directory.path }) } });
+  const c = await RawClient.attached(server);
+  for (const flags of [L_O_RDONLY, L_O_RDWR]) expect(await c.outcome('Tlopen', { fid: await c.walk('fifo'), flags })).toBe('ENXIO');
+});
+
+test('a listing has a limit', async () => {
+  await using directory = new TemporaryDirectory('many');
+  for (let index = 0; index < 11; index++) await fs.writeFile(directory.join(`${index}`), '');
+  await using server = new Server({ exports: { tree: new NodeFsBackend(fs, { root: directory.path, maxEntries: 10 }) } });
+  const c = await RawClient.attached(server);
+  expect(await c.outcome('Treaddir', { fid: await c.open(''), offset: 0n, count: 4096 })).toBe('EOVERFLOW');
+});
+
+test('a file system that lacks methods refuses what needs them', async () => {
+  await using directory = new TemporaryDirectory('poor');
+  await fs.writeFile(directory.join('f'), 'text');
+  const { lstat, open, readdir } = fs;
+  await using server = new Server({ exports: { tree: new NodeFsBackend({ lstat, open, readdir }, { root: directory.path }) } });
+  const c = await RawClient.attached(server);
+  expect((await c.read('f')).toString()).toBe('text');
+  expect(await c.outcome('Tmkdir', { dfid: 0, name: 'd', mode: 0o755, gid: 0 })).toBe('EOPNOTSUPP');
+  expect(await c.outcome('Tsymlink', { dfid: 0, name: 'l', symtgt: 'f', gid: 0 })).toBe('EOPNOTSUPP');
+  expect(await c.outcome('Trenameat', { olddirfid: 0, oldname: 'f', newdirfid: 0, newname: 'g' })).toBe('EOPNOTSUPP');
+  expect(await c.outcome('Tunlinkat', { dirfd: 0, name: 'f', flags: 0 })).toBe('EOPNOTSUPP');
+  expect(await c.outcome('Tstatfs', { fid: 0 })).toBe('EOPNOTSUPP');
+});

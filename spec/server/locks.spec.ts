@@ -1,0 +1,59 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { LOCK_BLOCKED, LOCK_SUCCESS, LOCK_TYPE_RDLCK, LOCK_TYPE_UNLCK, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
+import { LockTable } from '../../lib/server/locks.js';
+
+const signal = () => new AbortController().signal;
+/** Bytes the oracle looks at; ranges to the end of the file reach beyond. */
+const BYTES = 40;
+
+test('a table of ranges does what one lock for each byte does', () => {
+  const owners = [{}, {}, {}];
+  const step = fc.record({
+    owner: fc.nat(2),
+    type: fc.constantFrom(LOCK_TYPE_RDLCK, LOCK_TYPE_WRLCK, LOCK_TYPE_UNLCK),
+    start: fc.nat(30),
+    length: fc.nat(9),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const table = new LockTable();
+      // For each byte, what each owner holds there.
+      const bytes = Array.from({ length: BYTES }, () => owners.map((): number | undefined => undefined));
+      for (const { owner, type, start, length } of steps) {
+        const end = length === 0 ? BYTES : start + length;
+        const touched = bytes.slice(start, end);
+        const inTheWay = touched.some((held) =>
+          held.some((other, index) => index !== owner && other !== undefined && (other === LOCK_TYPE_WRLCK || type === LOCK_TYPE_WRLCK)),
+        );
+        const blocked = type !== LOCK_TYPE_UNLCK && inTheWay;
+        const range = { type, start, length, procId: owner, clientId: '' };
+        const found = table.getlock(owners[owner] ?? {}, range);
+        // v9fs always asks with LOCK_TYPE_UNLCK, and means an exclusive lock.
+        const others = touched.some((held) => held.some((other, index) => index !== owner && other !== undefined));
+        const told = type === LOCK_TYPE_UNLCK ? others : blocked;
+        expect(found.type === LOCK_TYPE_UNLCK).toBe(!told);
+        if (told) {
+          // What is in the way lies there, and is held by who is said to hold it.
+          expect(found.procId).not.toBe(owner);
+          expect(bytes[Math.max(found.start, start)]?.[found.procId]).toBe(found.type);
+        }
+        const status = table.lock(owners[owner] ?? {}, range, 0, signal);
+        expect(status).toBe(blocked ? LOCK_BLOCKED : LOCK_SUCCESS);
+        if (!blocked) for (const held of touched) held[owner] = type === LOCK_TYPE_UNLCK ? undefined : type;
+      }
+      for (const owner of owners) table.release(owner);
+      expect(table.empty).toBe(true);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('neighbours of one owner and type become one range', () => {
+  const table = new LockTable();
+  const owner = {};
+  for (let start = 0; start < 1000; start++) {
+    table.lock(owner, { type: LOCK_TYPE_WRLCK, start, length: 1, procId: 1, clientId: '' }, 0, signal);
+  }
+  expect(table.size).toBe(1);
+});
