@@ -94,9 +94,10 @@ export class LockTable {
 
   /** The first lock of another owner in the way of `range`; `range` with LOCK_TYPE_UNLCK where there is none. */
   getlock(owner: object, range: LockRange): LockRange {
-    // Linux asks with LOCK_TYPE_UNLCK too (fcntl F_GETLK through v9fs): nothing can stand in the way of that.
+    // v9fs asks with LOCK_TYPE_UNLCK whatever lock fcntl(F_GETLK) is about: it is told what would be in the way of an exclusive one.
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
-    const other = range.type === LOCK_TYPE_UNLCK ? undefined : this.#conflict(heldOf(owner, range));
+    const type = range.type === LOCK_TYPE_UNLCK ? LOCK_TYPE_WRLCK : range.type;
+    const other = this.#conflict(heldOf(owner, { ...range, type }));
     if (other === undefined) return { ...range, type: LOCK_TYPE_UNLCK };
     const length = other.end === Number.POSITIVE_INFINITY ? 0 : other.end - other.start;
     return { type: other.type, start: other.start, length, procId: other.procId, clientId: other.clientId };

@@ -9,9 +9,6 @@ import { fail, must } from './fail.js';
 import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
 
-/** Bytes that are copied into the page cache on this thread; more go to another, so that the two overlap. */
-const WRITE_HERE = 256 * 1024;
-
 /** What open files and open directories have in common. */
 export abstract class Opened implements BackendFile {
   readonly iounit = 0;
@@ -53,12 +50,17 @@ export abstract class Opened implements BackendFile {
     if (this.#users === 0) this.#end();
   }
 
+  /** Whether `close` was called. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   /** Gives up what goes with being open. */
   protected released(): void {}
 
   /** The descriptor, unless it is closed. */
   protected opened(): number {
-    if (this.fd < 0) throw failure('EBADF');
+    if (this.fd < 0 || this.#closing) throw failure('EBADF');
     return this.fd;
   }
 
@@ -87,14 +89,18 @@ export abstract class Opened implements BackendFile {
 export class LocalFile extends Opened {
   /** Whether opening it cut it to nothing. */
   readonly truncates: boolean;
-  readonly #writable: boolean;
-  readonly #readable: boolean;
+  /** O_RDONLY, O_WRONLY or O_RDWR. */
+  readonly access: number;
 
   constructor(node: LocalNode, fd: number, flags: number) {
     super(node, fd);
     this.truncates = (flags & L_O_TRUNC) !== 0;
-    this.#readable = (flags & L_O_ACCMODE) !== L_O_WRONLY;
-    this.#writable = (flags & L_O_ACCMODE) !== L_O_RDONLY;
+    this.access = flags & L_O_ACCMODE;
+  }
+
+  /** Into the page cache a write is no more than the copy that would have to be kept for another thread. */
+  get immediate(): boolean {
+    return this.node.device.here(Date.now());
   }
 
   read(buffer: Uint8Array, offset: number): Awaitable<number> {
@@ -129,9 +135,7 @@ export class LocalFile extends Opened {
 
   write(data: Uint8Array, offset: number): Awaitable<number> {
     this.opened();
-    const { tree } = this.node;
-    const body = (work: Work) => this.#write(work, data, offset);
-    return this.using(data.length <= WRITE_HERE ? tree.perform(this.node, body) : tree.background(this.node.device, body));
+    return this.using(this.node.tree.perform(this.node, (work) => this.#write(work, data, offset)));
   }
 
   *#write(work: Work, data: Uint8Array, offset: number): Op<number> {
@@ -153,20 +157,22 @@ export class LocalFile extends Opened {
   setattr(change: SetAttributes): Awaitable<void> {
     const { node } = this;
     node.tree.writable();
-    return this.using(node.tree.change(node, node.above, (work) => applyChange(work, node, this.opened(), this.#writable, change)));
+    return this.using(
+      node.tree.change(node, node.above, (work) => applyChange(work, node, this.opened(), this.access !== L_O_RDONLY, change)),
+    );
   }
 
   lock(range: LockRange, flags: number, caller: Caller): Awaitable<number> {
     return this.using(this.node.tree.locks.lock(this, range, flags, caller));
   }
 
-  getlock(range: LockRange, caller: Caller): Awaitable<LockRange> {
-    return this.using(this.node.tree.locks.getlock(this, range, caller));
+  getlock(range: LockRange): Awaitable<LockRange> {
+    return this.using(this.node.tree.locks.getlock(this, range));
   }
 
   /** Whether it may take locks of that kind: fcntl(2) wants reading for shared ones, writing for exclusive ones. */
   allows(exclusive: boolean): boolean {
-    return exclusive ? this.#writable : this.#readable;
+    return this.access !== (exclusive ? L_O_RDONLY : L_O_WRONLY);
   }
 
   /** The open descriptor, for locks. */

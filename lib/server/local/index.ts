@@ -14,7 +14,7 @@ import { Work } from './work.js';
 export type { LocalOptions, MultiDevices, SecurityModelName } from './options.js';
 
 /** A host directory as an export. */
-class LocalBackend implements Backend {
+export class LocalBackend implements Backend {
   readonly #tree: Tree;
   #closed = false;
 
@@ -25,6 +25,12 @@ class LocalBackend implements Backend {
   attach(): BackendNode {
     this.#tree.root.retain();
     return this.#tree.root;
+  }
+
+  /** Descriptors that nodes hold besides the root's own, fids' holds on it, and locks held or waited for: all 0 once nobody is attached. */
+  counts(): { held: number; locks: number; descriptors: number } {
+    const { root, locks, descriptors } = this.#tree;
+    return { held: root.holders - 1 + descriptors, locks: locks.size, descriptors };
   }
 
   close(): Awaitable<void> {
@@ -50,7 +56,7 @@ function descriptorLimit(): number {
  * Serves the directory `path` and what is below it, with one of QEMU's security models. Rejects with ENOENT or ENOTDIR where
  * there is no such directory, with EPERM for passthrough without root, with a TypeError for options that are none. Linux only.
  */
-export async function localBackend(path: string, options: LocalOptions = {}): Promise<Backend> {
+export async function localBackend(path: string, options: LocalOptions = {}): Promise<LocalBackend> {
   const settings = settle(resolve(path), options, descriptorLimit());
   return new LocalBackend(await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings))));
 }

@@ -41,6 +41,7 @@ export class Tree {
     this.locks = new LocalLocks(this);
     this.root = new LocalNode(this, undefined, '', device, S_IFDIR, work.stat);
     this.root.fd = fd;
+    this.#open = 1;
   }
 
   /** Opens the export's root. The path itself is the administrator's, so its symlinks are followed. */
@@ -293,9 +294,9 @@ export class Tree {
     this.#list(node);
   }
 
-  /** Descriptors that nodes hold. */
+  /** Descriptors that nodes hold, the root's own left out. */
   get descriptors(): number {
-    return this.#open;
+    return this.#open - (this.root.fd < 0 ? 0 : 1);
   }
 
   /** Ends the tree: every descriptor is closed. */
