@@ -2,22 +2,22 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { markedEnvironment } from './launcher.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface ScriptOptions {
-  /** Killed after so many milliseconds; what it said until then is in the error. Default: ten minutes. */
+  /** Killed after so many milliseconds. Default: ten minutes. */
   readonly timeout?: number;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: Readonly<Record<string, string>>;
   readonly uid?: number;
   readonly gid?: number;
   /** Called with every line of its standard output. */
   readonly onLine?: (line: string) => void;
-  readonly signal?: AbortSignal;
 }
 
 export interface ScriptResult {
-  readonly lines: readonly string[];
+  readonly stdout: string;
   readonly stderr: string;
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -25,57 +25,43 @@ export interface ScriptResult {
 }
 
 /** How much of each stream is kept. */
-const KEEP = 64 * 1024 * 1024;
+const KEEP = 16 * 1024 * 1024;
 
-/** Runs `script` (a path or file: URL) with `args`; resolves when it has ended, however it did. */
-export function runScript(script: string | URL, args: readonly string[], options: ScriptOptions = {}): Promise<ScriptResult> {
-  const file = typeof script === 'string' ? script : fileURLToPath(script);
-  return runProgram(process.execPath, ['--import', 'tsx', file, ...args], options);
-}
-
-/** The same for any program; it runs in the repository's root unless `cwd` says otherwise. */
-export function runProgram(
-  program: string,
-  args: readonly string[],
-  options: ScriptOptions & { readonly cwd?: string } = {},
-): Promise<ScriptResult> {
+/**
+ * Runs `script` with `args`, in a process group of its own; resolves when it has ended, or when its time is up: that a process which hangs in a dead mount dies is
+ * not waited for.
+ */
+export function runScript(script: URL, args: readonly string[], options: ScriptOptions = {}): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
-      cwd: options.cwd ?? root,
-      env: options.env ?? process.env,
+    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(script), ...args], {
+      cwd: root,
+      env: markedEnvironment(options.env),
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
       ...(options.uid === undefined ? {} : { uid: options.uid }),
       ...(options.gid === undefined ? {} : { gid: options.gid }),
     });
-    const lines: string[] = [];
-    let kept = 0;
+    let stdout = '';
     let stderr = '';
-    let timedOut = false;
+    const end = (code: number | null, signal: NodeJS.Signals | null, timedOut: boolean): void => {
+      clearTimeout(timer);
+      resolve({ stdout, stderr, code, signal, timedOut });
+    };
     const timer = setTimeout(() => {
-      timedOut = true;
-      child.kill('SIGKILL');
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      end(null, 'SIGKILL', true);
     }, options.timeout ?? 600_000);
-    const abort = (): void => void child.kill('SIGKILL');
-    options.signal?.addEventListener('abort', abort, { once: true });
     createInterface({ input: child.stdout }).on('line', (line) => {
-      kept += line.length;
-      if (kept <= KEEP) lines.push(line);
+      if (stdout.length < KEEP) stdout += `${line}\n`;
       options.onLine?.(line);
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       if (stderr.length < KEEP) stderr += text;
     });
-    const done = (): void => {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
-    };
     child.once('error', (error) => {
-      done();
+      clearTimeout(timer);
       reject(error);
     });
-    child.once('close', (code, signal) => {
-      done();
-      resolve({ lines, stderr, code, signal, timedOut });
-    });
+    child.once('close', (code, signal) => end(code, signal, false));
   });
 }

@@ -242,6 +242,13 @@ export function mmapShared(fd: number, length: number, offset: Int): bigint | nu
   return typeof address === 'bigint' && address < 0xffff_ffff_ffff_f000n ? address : -koffi.errno();
 }
 
+/** Memory that begins at a page and belongs to nobody else, as O_DIRECT wants it. Give it back with munmap. */
+export function pages(length: number): bigint {
+  const address: unknown = nativeMmap(null, length, 3, 0x22, -1, 0);
+  if (typeof address !== 'bigint' || address >= 0xffff_ffff_ffff_f000n) throw new Error(`no ${length} bytes of memory: errno ${koffi.errno()}`);
+  return address;
+}
+
 /** Copies out of a mapping. */
 export function peek(address: bigint, length: number): Buffer {
   const bytes = Buffer.alloc(length);
