@@ -9,6 +9,8 @@ import { Fid } from './fid.js';
 import { FidNumbers } from './fids.js';
 import { legacy } from './legacy.js';
 import { linux } from './linux.js';
+import { Place } from './place.js';
+import { type Owner, Recovery, type RecoveryEvent } from './recovery.js';
 import type { RequestOptions, Verbs } from './verbs.js';
 
 /** Whose view of which tree: what Tattach says. */
@@ -21,6 +23,16 @@ export interface Attachment {
   uid: number;
 }
 
+/** How a client goes on after a lost connection. */
+export interface ClientRecovery {
+  /** Makes another conversation with the same server. */
+  redial?: ((signal: AbortSignal) => Promise<Session>) | undefined;
+  /** Seconds a request waits for that before it fails; Infinity: for ever; 0: a loss is the end. Default: 0. */
+  retry?: number | undefined;
+  /** Is told of losses and what became of them. Must not throw. */
+  onEvent?: ((event: RecoveryEvent) => void) | undefined;
+}
+
 /**
  * A client of one server: an attached root and the fids walked from it. It outlives its session, so that a lost connection can be
  * followed by another one.
@@ -28,17 +40,42 @@ export interface Attachment {
 export class Client {
   #session: Session;
   readonly #numbers = new FidNumbers();
-  readonly #fids = new Set<Fid>();
+  readonly #fids = new Map<number, Fid>();
+  readonly #roots = new Map<string, Place>();
+  readonly #recovery: Recovery | undefined;
   readonly verbs: Verbs;
   /** Messages that this server was found not to have. */
   readonly lacking = new Set<TName>();
   #root: Fid | undefined;
   #closing: Promise<void> | undefined;
 
-  /** `connect` is the usual way to one. The session belongs to the client from then on. */
-  constructor(session: Session) {
+  /**
+   * `connect` is the usual way to one. The session belongs to the client from then on. `redial` makes another one after a loss: without
+   * it, or with a `retry` of 0 seconds, a lost connection is the end of the client.
+   */
+  constructor(session: Session, { redial, retry = 0, onEvent }: ClientRecovery = {}) {
     this.#session = session;
     this.verbs = verbsOf(session.dialect);
+    if (redial === undefined || retry <= 0 || session.dialect !== VERSION_L) return;
+    this.#recovery = new Recovery(session, this.#owner(), redial, { retry, onEvent });
+  }
+
+  #owner(): Owner {
+    return {
+      living: () => [...this.#fids.values()].filter((fid) => fid.known && !fid.ended && fid.transient === undefined),
+      transient: () => [...this.#fids.values()].filter((fid) => fid.known && fid.transient !== undefined),
+      fid: (number) => this.#fids.get(number),
+      spare: () => this.#numbers.take(),
+      giveBack: (number) => this.#numbers.give(number),
+      adopt: (session) => {
+        this.#session = session;
+      },
+    };
+  }
+
+  /** What became of lost connections; undefined where they are the end. */
+  get recovery(): { down: boolean; losses: number; recoveries: number; resent: number; casualties: number } | undefined {
+    return this.#recovery && { down: this.#recovery.down, ...this.#recovery.counters };
   }
 
   /** The conversation as it is now. */
@@ -64,7 +101,7 @@ export class Client {
   /** Tattach: the root of a tree, as a fid of the caller's. The first one becomes `root` and stays the client's. */
   async attach(attachment: Partial<Attachment> = {}, options?: RequestOptions): Promise<Fid> {
     const full: Attachment = { uname: attachment.uname ?? '', aname: attachment.aname ?? '', uid: attachment.uid ?? NONUNAME };
-    const fid = this.newFid({ type: 0, version: 0, path: 0n }, full, []);
+    const fid = this.newFid({ type: 0, version: 0, path: 0n }, full, this.#rootPlace(full));
     const body = { fid: fid.number, afid: NOFID, uname: full.uname, aname: full.aname, nUname: full.uid };
     try {
       fid.qid = (await this.requestNewFid(fid, 'Tattach', body, options)).qid;
@@ -77,19 +114,33 @@ export class Client {
 
   /** Sends a request for a fid of this client; as Session.request. */
   request<N extends TName>(name: N, body: Body<N>, options?: CallOptions<N>): Promise<Reply<N>> {
-    return this.#session.request(name, body, options);
+    return new Promise((resolve, reject) => {
+      this.call(name, body, (error, reply) => (reply === undefined ? reject(error) : resolve(reply)), options);
+    });
   }
 
   /** As Session.call. */
   call<N extends TName>(name: N, body: Body<N>, done: Done<N>, options?: CallOptions<N>): void {
-    this.#session.call(name, body, done, options);
+    if (this.#recovery === undefined) this.#session.call(name, body, done, options);
+    else this.#recovery.call(name, body, done, options);
   }
 
-  /** A fid that has a number and is not yet known to the server. */
-  newFid(qid: Qid, attachment: Attachment, names: readonly string[]): Fid {
-    const fid = new Fid(this, this.#numbers.take(), qid, attachment, names);
-    this.#fids.add(fid);
+  /** A fid that has a number and is not yet known to the server; `at` is its place, or the names from its attach. */
+  newFid(qid: Qid, attachment: Attachment, at: Place | readonly string[]): Fid {
+    const place = at instanceof Place ? at : this.#rootPlace(attachment).descend(at);
+    const fid = new Fid(this, this.#numbers.take(), qid, attachment, place);
+    this.#fids.set(fid.number, fid);
     return fid;
+  }
+
+  /** The place of a tree's root. All its users share it: a rename by one moves the fids of all. */
+  #rootPlace({ aname }: Attachment): Place {
+    let place = this.#roots.get(aname);
+    if (place === undefined) {
+      place = Place.root();
+      this.#roots.set(aname, place);
+    }
+    return place;
   }
 
   /** Sends the request that makes `fid` known to the server. If it fails, the fid is void and its number free again. */
@@ -101,6 +152,7 @@ export class Client {
         body,
         (error, reply) => {
           givenUp = reply === undefined;
+          fid.known = !givenUp;
           if (reply === undefined) reject(error);
           else resolve(reply);
         },
@@ -109,7 +161,8 @@ export class Client {
           late: (_error, reply) => {
             if (!givenUp) return;
             // Given up, yet the server did it: nobody else knows the fid.
-            if (reply !== undefined) fid.clunk().catch(() => undefined);
+            fid.known = reply !== undefined;
+            if (fid.known) fid.clunk().catch(() => undefined);
             else this.#forget(fid);
           },
         },
@@ -128,17 +181,10 @@ export class Client {
   }
 
   #forget(fid: Fid): void {
-    if (!this.#fids.delete(fid)) return;
-    fid.void();
+    if (!this.#fids.delete(fid.number)) return;
+    fid.forgotten();
+    this.#recovery?.forget(fid.number);
     this.#numbers.give(fid.number);
-  }
-
-  /** A name was moved through this client: what lies at or below it has a new path. */
-  renamed(by: Fid, from: readonly string[], to: readonly string[]): void {
-    for (const fid of this.#fids) {
-      if (fid.attachment.aname !== by.attachment.aname || !startsWith(fid.names, from)) continue;
-      fid.names = [...to, ...fid.names.slice(from.length)];
-    }
   }
 
   /** An error of ours, as the server would have made it. */
@@ -163,12 +209,14 @@ export class Client {
 
   /** Waits for what is in flight and ends the conversation. Fids end with it. Idempotent. */
   close(): Promise<void> {
+    this.#recovery?.end();
     this.#closing ??= this.#session.close();
     return this.#closing;
   }
 
   /** Ends it at once: everything pending rejects with a ConnectionLostError. */
   destroy(error?: Error): void {
+    this.#recovery?.end();
     this.#session.destroy(error);
   }
 
@@ -179,8 +227,4 @@ export class Client {
 
 function verbsOf(dialect: Dialect): Verbs {
   return dialect === VERSION_L ? linux : legacy;
-}
-
-function startsWith(names: readonly string[], prefix: readonly string[]): boolean {
-  return names.length >= prefix.length && prefix.every((name, index) => name === names[index]);
 }

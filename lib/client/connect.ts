@@ -1,8 +1,8 @@
 import { type OpenOptions, openSession } from '../session/dial.js';
-import { Client } from './client.js';
+import { Client, type ClientRecovery } from './client.js';
 
 /** Where to attach and how: what the address says counts where these say nothing. */
-export interface ClientOptions extends OpenOptions {
+export interface ClientOptions extends OpenOptions, Pick<ClientRecovery, 'retry' | 'onEvent'> {
   /** Default: the address's, or "". */
   aname?: string | undefined;
   uname?: string | undefined;
@@ -26,7 +26,8 @@ export interface ClientOptions extends OpenOptions {
  */
 export async function connect(address: string, options: ClientOptions = {}): Promise<Client> {
   const { session, attach } = await openSession(address, options);
-  const client = new Client(session);
+  const redial = async (signal: AbortSignal) => (await openSession(address, { ...options, signal })).session;
+  const client = new Client(session, { redial, retry: options.retry, onEvent: options.onEvent });
   try {
     await client.attach(
       {

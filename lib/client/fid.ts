@@ -1,6 +1,8 @@
-import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, MAXWELEM, QTDIR } from '../protocol/constants.js';
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, LOCK_SUCCESS, MAXWELEM, QTDIR } from '../protocol/constants.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
+import { LockBook } from './lockbook.js';
+import type { Place } from './place.js';
 import { readSplit, writeSplit } from './transfer.js';
 import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
 
@@ -25,19 +27,34 @@ export class Fid {
   readonly number: number;
   /** The attach that it was walked from. */
   readonly attachment: Attachment;
-  /** The names walked from there, as far as this client knows of renames. */
-  names: readonly string[];
   qid: Qid;
+  /** Whether the server has made it: until then nothing has to be made again. */
+  known = false;
+  /** It reads or writes an extended attribute: after a lost connection whoever began that begins again. */
+  transient: 'read' | 'write' | undefined;
+  /** What is locked through it. */
+  readonly locks = new LockBook();
+  #place: Place;
   #open: OpenState | undefined;
   #ended = false;
 
   /** For Client: `newFid` gives the number. */
-  constructor(client: Client, number: number, qid: Qid, attachment: Attachment, names: readonly string[]) {
+  constructor(client: Client, number: number, qid: Qid, attachment: Attachment, place: Place) {
     this.client = client;
     this.number = number;
     this.qid = qid;
     this.attachment = attachment;
-    this.names = names;
+    this.#place = place.hold();
+  }
+
+  /** Where it is in the tree, as far as this client knows of renames. */
+  get place(): Place {
+    return this.#place;
+  }
+
+  /** The names from the attach to it. */
+  get names(): readonly string[] {
+    return this.#place.names;
   }
 
   /** For messages: where it is below its attach. */
@@ -90,14 +107,13 @@ export class Fid {
 
   async #walkOnce(wnames: readonly string[], options: RequestOptions | undefined): Promise<Fid> {
     const { client } = this;
-    const path = wnames.length === 0 ? this.names : [...this.names, ...wnames];
-    const fid = client.newFid(this.qid, this.attachment, path);
+    const fid = client.newFid(this.qid, this.attachment, this.#place.descend(wnames));
     const body = { fid: this.number, newfid: fid.number, wnames: wnames as string[] };
     let wqids: Qid[];
     try {
       wqids = (await client.requestNewFid(fid, 'Twalk', body, options)).wqids;
     } catch (error) {
-      throw client.located(error, `/${path.join('/')}`);
+      throw client.located(error, `/${[...this.names, ...wnames].join('/')}`);
     }
     if (wqids.length === wnames.length) {
       const qid = wqids[wqids.length - 1];
@@ -139,7 +155,9 @@ export class Fid {
    */
   async create(name: string, flags: number, mode: number, gid: number, options?: RequestOptions): Promise<Opened> {
     const opened = await this.#told(this.client.verbs.create(this, name, flags, mode, gid, options), name);
-    this.names = [...this.names, name];
+    const place = this.#place;
+    this.#place = place.descend([name]).hold();
+    place.release();
     this.qid = opened.qid;
     this.#open = { flags, iounit: opened.iounit };
     return opened;
@@ -225,18 +243,21 @@ export class Fid {
   /** Trename: gives this file the name `name` in `directory`. */
   async rename(directory: Fid, name: string, options?: RequestOptions): Promise<void> {
     await this.#told(this.client.verbs.rename(this, directory, name, options));
-    this.client.renamed(this, this.names, [...directory.names, name]);
+    const old = this.names;
+    const parent = old.length === 0 ? undefined : this.#place.descend(['..']);
+    parent?.moved(old[old.length - 1] as string, directory.place, name);
   }
 
   /** Trenameat, or Trename where the server has no Trenameat. */
   async renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
     await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
-    this.client.renamed(this, [...this.names, oldName], [...to.names, newName]);
+    this.#place.moved(oldName, to.place, newName);
   }
 
   /** Tunlinkat, or Tremove where the server has no Tunlinkat. `flags`: AT_REMOVEDIR for a directory. */
-  unlinkat(name: string, flags = 0, options?: RequestOptions): Promise<void> {
-    return this.#told(this.client.verbs.unlinkat(this, name, flags & AT_REMOVEDIR, options), name);
+  async unlinkat(name: string, flags = 0, options?: RequestOptions): Promise<void> {
+    await this.#told(this.client.verbs.unlinkat(this, name, flags & AT_REMOVEDIR, options), name);
+    this.#place.removed(name);
   }
 
   fsync(datasync = false, options?: RequestOptions): Promise<void> {
@@ -244,8 +265,10 @@ export class Fid {
   }
 
   /** Tlock: LOCK_SUCCESS, LOCK_BLOCKED, LOCK_ERROR or LOCK_GRACE. */
-  lock(range: LockRange, flags: number, options?: RequestOptions): Promise<number> {
-    return this.#told(this.client.verbs.lock(this, range, flags, options));
+  async lock(range: LockRange, flags: number, options?: RequestOptions): Promise<number> {
+    const status = await this.#told(this.client.verbs.lock(this, range, flags, options));
+    if (status === LOCK_SUCCESS) this.locks.granted(range);
+    return status;
   }
 
   /** Tgetlock: the lock that stands in the way of `range`, or `range` with type LOCK_TYPE_UNLCK. */
@@ -260,11 +283,16 @@ export class Fid {
 
   /** Txattrcreate: turns this fid into one that takes the value, which is set when it is clunked. Size 0 removes. */
   xattrcreate(name: string, size: number, flags: number, options?: RequestOptions): Promise<void> {
+    this.transient = 'write';
     return this.#told(this.client.verbs.xattrcreate(this, name, size, flags, options));
   }
 
   /** The value of an extended attribute. ENODATA where there is none. */
-  async getxattr(name: string, options?: RequestOptions): Promise<Uint8Array> {
+  getxattr(name: string, options?: RequestOptions): Promise<Uint8Array> {
+    return again(() => this.#readXattr(name, options));
+  }
+
+  async #readXattr(name: string, options: RequestOptions | undefined): Promise<Uint8Array> {
     const { fid, size } = await this.xattrwalk(name, options);
     try {
       const value = new Uint8Array(size);
@@ -291,12 +319,12 @@ export class Fid {
   /** Sets an extended attribute; `flags`: XATTR_CREATE, XATTR_REPLACE or 0. On the wire an empty value would remove it: EINVAL. */
   async setxattr(name: string, value: Uint8Array, flags = 0, options?: RequestOptions): Promise<void> {
     if (value.length === 0) throw this.client.error('EINVAL', 'Txattrcreate', this.path);
-    await this.#putxattr(name, value, flags, options);
+    await again(() => this.#putxattr(name, value, flags, options));
   }
 
   /** Removes an extended attribute. ENODATA where there is none. */
   removexattr(name: string, options?: RequestOptions): Promise<void> {
-    return this.#putxattr(name, new Uint8Array(0), 0, options);
+    return again(() => this.#putxattr(name, new Uint8Array(0), 0, options));
   }
 
   async #putxattr(name: string, value: Uint8Array, flags: number, options: RequestOptions | undefined): Promise<void> {
@@ -330,9 +358,10 @@ export class Fid {
     return this.clunk();
   }
 
-  /** For Client: the request that was to make it has failed. */
-  void(): void {
+  /** For Client: the server has it no more, or never had. */
+  forgotten(): void {
     this.#ended = true;
+    this.#place.release();
   }
 
   /** Adds the path to what goes wrong, and the stack of the caller, which a reply does not have. */
@@ -341,6 +370,17 @@ export class Fid {
       return await promise;
     } catch (error) {
       throw this.client.located(error, name === undefined ? this.path : `${this.names.length === 0 ? '' : this.path}/${name}`);
+    }
+  }
+}
+
+/** A connection that was lost between the requests of an extended attribute (ERESTART) makes them begin again. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERESTART') throw error;
     }
   }
 }

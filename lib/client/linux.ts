@@ -103,7 +103,8 @@ export const linux: Verbs = {
   getlock: (fid, range, options) => fid.client.request('Tgetlock', { fid: fid.number, ...range }, options),
 
   async xattrwalk(fid, name, options) {
-    const value = fid.client.newFid(fid.qid, fid.attachment, fid.names);
+    const value = fid.client.newFid(fid.qid, fid.attachment, fid.place);
+    value.transient = 'read';
     const { size } = await fid.client.requestNewFid(value, 'Txattrwalk', { fid: fid.number, newfid: value.number, name }, options);
     return { fid: value, size };
   },

@@ -7,7 +7,13 @@ const PARTS = 16;
 /** Fills `buffer` from `offset` on. One Tread if it fits, else several in flight together. */
 export function readSplit(fid: Fid, buffer: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
   const { iounit } = fid;
-  return buffer.length <= iounit ? readPart(fid, buffer, offset, options) : readParts(fid, buffer, offset, iounit, options);
+  return buffer.length <= iounit ? readWhole(fid, buffer, offset, options) : readParts(fid, buffer, offset, 0, options);
+}
+
+async function readWhole(fid: Fid, buffer: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
+  const count = await readPart(fid, buffer, offset, options);
+  // After a lost connection msize may be smaller than what was asked for: a short answer is not the end of the file then.
+  return count === 0 || buffer.length <= fid.iounit ? count : readParts(fid, buffer, offset, count, options);
 }
 
 function readPart(fid: Fid, into: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
@@ -21,15 +27,16 @@ function readPart(fid: Fid, into: Uint8Array, offset: number, options: RequestOp
   });
 }
 
+/** `total`: bytes that are there already. */
 async function readParts(
   fid: Fid,
   buffer: Uint8Array,
   offset: number,
-  iounit: number,
+  total: number,
   options: RequestOptions | undefined,
 ): Promise<number> {
-  let total = 0;
   while (total < buffer.length) {
+    const { iounit } = fid;
     const parts: Promise<number>[] = [];
     const sizes: number[] = [];
     for (let at = total; at < buffer.length && parts.length < PARTS; at += iounit) {

@@ -1,0 +1,93 @@
+/**
+ * A name in the tree that a client has walked to. All fids walked to one name share its place, so a rename moves one place and with it
+ * the path of every fid at or below it. A place whose name is taken away or taken over is gone: its fids are of a file without a name.
+ *
+ * Whoever holds a place releases it; one without holders and children leaves the tree.
+ */
+export class Place {
+  #parent: Place | undefined;
+  #name: string;
+  #children: Map<string, Place> | undefined;
+  #holders = 0;
+  #gone = false;
+
+  private constructor(parent: Place | undefined, name: string) {
+    this.#parent = parent;
+    this.#name = name;
+  }
+
+  /** The root of an attach. */
+  static root(): Place {
+    return new Place(undefined, '');
+  }
+
+  /** The names from the root to here. */
+  get names(): string[] {
+    const names: string[] = [];
+    for (let place: Place = this; place.#parent !== undefined; place = place.#parent) names.push(place.#name);
+    return names.reverse();
+  }
+
+  /** Whether the file here has no name any more, as far as this client knows. */
+  get gone(): boolean {
+    for (let place: Place | undefined = this; place !== undefined; place = place.#parent) if (place.#gone) return true;
+    return false;
+  }
+
+  /** The place that `names` lead to; ".." stays at the root there. */
+  descend(names: readonly string[]): Place {
+    let place: Place = this;
+    for (const name of names) place = name === '..' ? (place.#parent ?? place) : place.#child(name);
+    return place;
+  }
+
+  #child(name: string): Place {
+    this.#children ??= new Map();
+    let child = this.#children.get(name);
+    if (child === undefined) {
+      child = new Place(this, name);
+      this.#children.set(name, child);
+    }
+    return child;
+  }
+
+  hold(): this {
+    this.#holders++;
+    return this;
+  }
+
+  release(): void {
+    this.#holders--;
+    this.#prune();
+  }
+
+  #prune(): void {
+    for (let place: Place | undefined = this; place !== undefined && place.#holders <= 0 && (place.#children?.size ?? 0) === 0; ) {
+      const parent: Place | undefined = place.#parent;
+      if (parent !== undefined && parent.#children?.get(place.#name) === place) parent.#children.delete(place.#name);
+      place = parent;
+    }
+  }
+
+  /** Nothing has the name `name` here any more. */
+  removed(name: string): void {
+    const child = this.#children?.get(name);
+    if (child === undefined) return;
+    child.#gone = true;
+    this.#children?.delete(name);
+  }
+
+  /** What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone. */
+  moved(oldName: string, to: Place, newName: string): void {
+    if (to === this && oldName === newName) return;
+    to.removed(newName);
+    const child = this.#children?.get(oldName);
+    if (child === undefined) return;
+    this.#children?.delete(oldName);
+    child.#parent = to;
+    child.#name = newName;
+    to.#children ??= new Map();
+    to.#children.set(newName, child);
+    this.#prune();
+  }
+}

@@ -1,0 +1,334 @@
+import debug from 'debug';
+import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
+import type { Body, Reply, TName } from '../protocol/messages.js';
+import type { CallOptions, Done } from '../session/call.js';
+import type { Session } from '../session/session.js';
+import type { Fid } from './fid.js';
+import { hasRule, resend, type Surroundings } from './resend.js';
+import { type Casualty, type Move, revive } from './revival.js';
+
+const trace = debug('ninep:recovery');
+
+/** What a client tells about its connection. */
+export type RecoveryEvent =
+  | { type: 'lost'; error: Error }
+  /** Requests have waited as long as they may and fail from now on; dialling goes on. */
+  | { type: 'giving-up'; error: Error }
+  | { type: 'recovered'; milliseconds: number; fids: number; resent: number }
+  /** One file is not what it was: its requests fail with that code. */
+  | { type: 'casualty'; path: string; code: Casualty['code'] };
+
+export interface RecoveryOptions {
+  /** Seconds a request waits for the connection to come back before it fails; Infinity: for ever. */
+  retry: number;
+  onEvent?: ((event: RecoveryEvent) => void) | undefined;
+}
+
+/** What recovery needs of its client. */
+export interface Owner {
+  /** Fids that the server knew. */
+  living(): Fid[];
+  /** Those that read or write an extended attribute: they are not made again. */
+  transient(): Fid[];
+  fid(number: number): Fid | undefined;
+  spare(): number;
+  giveBack(number: number): void;
+  adopt(session: Session): void;
+}
+
+interface Pending<N extends TName = TName> {
+  readonly name: N;
+  readonly body: Body<N>;
+  readonly done: Done<N>;
+  readonly options: CallOptions<N> | undefined;
+  /** It was in flight when a connection was lost, so the server may have done it. */
+  sent: boolean;
+  unwatch?: () => void;
+}
+
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 2000;
+
+/**
+ * Carries a client's requests over lost connections.
+ *
+ * ```
+ *   up ──(session lost)──► down: dial, revive fids ──► up: resend what was in flight, then what waited
+ *                           │
+ *                    retry seconds: what waits fails, and what comes fails at once; dialling goes on
+ * ```
+ */
+export class Recovery {
+  readonly #owner: Owner;
+  readonly #redial: (signal: AbortSignal) => Promise<Session>;
+  readonly #options: RecoveryOptions;
+  #session: Session;
+  #parked: Pending[] = [];
+  #down = false;
+  #hopeless: Error | undefined;
+  readonly #ending = new AbortController();
+  /** Fids that the server does not have, and what their requests fail with. */
+  readonly #broken = new Map<number, Casualty['code'] | 'ERESTART'>();
+  /** Fids that the last revival made. */
+  #revived = new Set<number>();
+  /** Connections lost and replaced, requests sent again, files that were not the same any more. */
+  readonly counters = { losses: 0, recoveries: 0, resent: 0, casualties: 0 };
+
+  constructor(session: Session, owner: Owner, redial: (signal: AbortSignal) => Promise<Session>, options: RecoveryOptions) {
+    this.#session = session;
+    this.#owner = owner;
+    this.#redial = redial;
+    this.#options = options;
+    this.#watch(session);
+  }
+
+  get down(): boolean {
+    return this.#down;
+  }
+
+  #watch(session: Session): void {
+    session.onClosed((error) => {
+      if (error === undefined || this.#ending.signal.aborted || session !== this.#session) return;
+      this.counters.losses++;
+      void this.#recover(error);
+    });
+  }
+
+  /** As Session.call; but a lost connection is waited out. */
+  call<N extends TName>(name: N, body: Body<N>, done: Done<N>, options?: CallOptions<N>): void {
+    const pending: Pending<N> = { name, body, done, options, sent: false };
+    if (this.#down) this.#park(pending);
+    else if (this.#broken.size === 0 || !this.#answerBroken(pending)) this.#send(pending);
+  }
+
+  /** The server has that fid no more. */
+  forget(number: number): void {
+    this.#broken.delete(number);
+  }
+
+  /** Answers a request for a fid that the server does not have. */
+  #answerBroken<N extends TName>(pending: Pending<N>): boolean {
+    const { name, body } = pending;
+    const number = 'fid' in body ? body.fid : 'dfid' in body ? body.dfid : undefined;
+    const code = number === undefined ? undefined : this.#broken.get(number);
+    if (code === undefined || number === undefined) return false;
+    // Nothing is left to end; but a value that was to be set at the clunk has not been.
+    const ends = name === 'Tclunk' && this.#owner.fid(number)?.transient !== 'write';
+    if (ends) queueMicrotask(() => this.#finish(pending, undefined, {} as Reply<N>));
+    else this.#fail(pending, new ErrnoError(code, { syscall: name }));
+    return true;
+  }
+
+  #send<N extends TName>(pending: Pending<N>): void {
+    let parked = false;
+    const { name, body, done, options } = pending;
+    const late = options?.late;
+    const session = this.#session;
+    session.call(
+      name,
+      body,
+      (error, reply) => {
+        if (error instanceof ConnectionLostError && !this.#ending.signal.aborted) {
+          parked = true;
+          pending.sent = true;
+          this.#park(pending);
+        } else done(error, reply);
+      },
+      late === undefined
+        ? options
+        : {
+            ...options,
+            late: (error, reply) => {
+              if (!parked) late(error, reply);
+            },
+          },
+    );
+  }
+
+  #park<N extends TName>(pending: Pending<N>): void {
+    if (this.#hopeless !== undefined || this.#ending.signal.aborted) {
+      this.#fail(pending, this.#hopeless ?? (this.#session.lost as Error));
+      return;
+    }
+    const signal = pending.options?.signal;
+    if (signal?.aborted) {
+      this.#fail(pending, abortError(signal));
+      return;
+    }
+    if (signal !== undefined) {
+      const aborted = () => {
+        this.#parked.splice(this.#parked.indexOf(pending as unknown as Pending), 1);
+        this.#fail(pending, abortError(signal));
+      };
+      signal.addEventListener('abort', aborted, { once: true });
+      pending.unwatch = () => signal.removeEventListener('abort', aborted);
+    }
+    this.#parked.push(pending as unknown as Pending);
+  }
+
+  #fail<N extends TName>(pending: Pending<N>, error: Error): void {
+    queueMicrotask(() => this.#finish(pending, error, undefined));
+  }
+
+  #finish<N extends TName>({ done, options }: Pending<N>, error: Error | undefined, reply: Reply<N> | undefined): void {
+    done(error, reply);
+    options?.late?.(error, reply);
+  }
+
+  async #recover(cause: Error): Promise<void> {
+    if (this.#down) return;
+    this.#down = true;
+    const begun = performance.now();
+    this.#tell({ type: 'lost', error: cause });
+    const patience = this.#options.retry * 1000;
+    const timer = Number.isFinite(patience) ? setTimeout(() => this.#giveUp(cause), patience) : undefined;
+    const { signal } = this.#ending;
+    for (let pause = FIRST_PAUSE; !signal.aborted; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
+      const session = await this.#attempt();
+      if (session !== undefined) {
+        clearTimeout(timer);
+        this.#resume(session, performance.now() - begun);
+        return;
+      }
+      await wait(pause, signal);
+    }
+    clearTimeout(timer);
+  }
+
+  /** One dialling and reviving; undefined if it failed. */
+  async #attempt(): Promise<Session | undefined> {
+    const { signal } = this.#ending;
+    let session: Session | undefined;
+    try {
+      session = await this.#redial(signal);
+      if (signal.aborted) throw new Error('closed');
+      if (session.dialect !== this.#session.dialect) throw new Error(`the server speaks ${session.dialect} now`);
+      const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
+      this.#revived = new Set(fids.map(({ number }) => number));
+      const casualties = await revive(session, fids, this.#moves(), this.#owner.spare, this.#owner.giveBack);
+      for (const { fid, code } of casualties) {
+        this.counters.casualties++;
+        this.#broken.set(fid.number, code);
+        this.#tell({ type: 'casualty', path: fid.path, code });
+      }
+      if (session.lost !== undefined) throw session.lost;
+      return session;
+    } catch (error) {
+      trace('no: %o', error);
+      session?.destroy();
+      return undefined;
+    }
+  }
+
+  /** The renames that the server may have done. */
+  #moves(): Move[] {
+    const moves: Move[] = [];
+    const names = (number: number) => this.#owner.fid(number)?.names ?? [];
+    for (const { name, body, sent } of this.#parked) {
+      if (!sent) continue;
+      if (name === 'Trename') {
+        const { fid, dfid, name: newname } = body as Body<'Trename'>;
+        moves.push({ from: names(fid), to: [...names(dfid), newname] });
+      } else if (name === 'Trenameat') {
+        const { olddirfid, oldname, newdirfid, newname } = body as Body<'Trenameat'>;
+        moves.push({ from: [...names(olddirfid), oldname], to: [...names(newdirfid), newname] });
+      }
+    }
+    return moves;
+  }
+
+  #resume(session: Session, milliseconds: number): void {
+    this.#session = session;
+    this.#owner.adopt(session);
+    this.#down = false;
+    this.#hopeless = undefined;
+    this.counters.recoveries++;
+    const parked = this.#parked;
+    this.#parked = [];
+    const resent = parked.filter(({ sent }) => sent).length;
+    this.counters.resent += resent;
+    this.#tell({ type: 'recovered', milliseconds: Math.round(milliseconds), fids: this.#owner.living().length, resent });
+    this.#watch(session);
+    for (const { number } of this.#owner.transient()) this.#broken.set(number, 'ERESTART');
+    for (const pending of parked) {
+      pending.unwatch?.();
+      this.#again(pending);
+    }
+  }
+
+  /** Sends what was parked, by the rules of resend.ts if the server may have done it already. */
+  #again(pending: Pending): void {
+    const { name, body } = pending;
+    if (this.#answerBroken(pending)) return;
+    // A fid whose clunk was under way was not made again, unless the clunk came while that was done.
+    if (name === 'Tclunk' && !this.#revived.has((body as Body<'Tclunk'>).fid)) queueMicrotask(() => this.#finish(pending, undefined, {}));
+    else if (pending.sent && hasRule(name)) this.#byRule(pending);
+    else this.#send(this.#fitting(pending));
+  }
+
+  #byRule(pending: Pending): void {
+    const around: Surroundings = {
+      session: this.#session,
+      fid: (number) => this.#owner.fid(number),
+      spare: this.#owner.spare,
+      giveBack: this.#owner.giveBack,
+    };
+    resend(around, pending.name, pending.body).then(
+      (reply) => this.#finish(pending, undefined, reply),
+      (error: unknown) => {
+        if (error instanceof ConnectionLostError && !this.#ending.signal.aborted) this.#park(pending);
+        else this.#finish(pending, error instanceof Error ? error : new Error(String(error)), undefined);
+      },
+    );
+  }
+
+  /** msize may be smaller than it was: less is asked for, and the caller asks for the rest. */
+  #fitting(pending: Pending): Pending {
+    const { body } = pending;
+    const { maxPayload } = this.#session;
+    return 'count' in body && body.count > maxPayload ? { ...pending, body: { ...body, count: maxPayload } } : pending;
+  }
+
+  #giveUp(cause: Error): void {
+    this.#hopeless = cause;
+    this.#tell({ type: 'giving-up', error: cause });
+    for (const pending of this.#parked.splice(0)) {
+      pending.unwatch?.();
+      this.#fail(pending, cause);
+    }
+  }
+
+  #tell(event: RecoveryEvent): void {
+    trace('%o', event);
+    this.#options.onEvent?.(event);
+  }
+
+  /** No more dialling; what waits fails. */
+  end(): void {
+    if (this.#ending.signal.aborted) return;
+    this.#ending.abort();
+    for (const pending of this.#parked.splice(0)) {
+      pending.unwatch?.();
+      this.#fail(pending, this.#session.lost ?? new ConnectionLostError(this.#session.address));
+    }
+  }
+}
+
+function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener('abort', end);
+  });
+}
+
+function abortError(signal: AbortSignal): Error {
+  const error = new Error('The operation was aborted', { cause: signal.reason }) as NodeJS.ErrnoException;
+  error.name = 'AbortError';
+  error.code = 'ABORT_ERR';
+  return error;
+}

@@ -1,0 +1,182 @@
+import { L_O_APPEND, L_O_CREAT, L_O_EXCL, L_O_TRUNC, NOFID, QTDIR, S_IFMT } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import type { Body, Reply, TName } from '../protocol/messages.js';
+import type { Qid } from '../protocol/types.js';
+import type { Session } from '../session/session.js';
+import type { Fid } from './fid.js';
+
+/** What the rules need to know of the client. */
+export interface Surroundings {
+  session: Session;
+  fid(number: number): Fid | undefined;
+  /** A number for a fid of the moment. */
+  spare(): number;
+  giveBack(number: number): void;
+}
+
+type Rule<N extends TName> = (around: Surroundings, body: Body<N>) => Promise<Reply<N>>;
+
+/**
+ * What is done with a request that was in flight when the connection was lost. The server may have done it or not. What can be done twice
+ * is sent again as it was, and is not in this table; the others are sent again, and an error that says "already" makes the rule
+ * look whether it was this very request that had happened. The table of lib/README.md tells the same to readers.
+ */
+const rules: { readonly [N in TName]?: Rule<N> } = {
+  Tmkdir: (around, body) =>
+    unless(around, 'Tmkdir', body, 'EEXIST', () =>
+      look(around, body.dfid, body.name, async (_fid, qid) => ((qid.type & QTDIR) !== 0 ? { qid } : undefined)),
+    ),
+
+  Tsymlink: (around, body) =>
+    unless(around, 'Tsymlink', body, 'EEXIST', () =>
+      look(around, body.dfid, body.name, async (fid, qid) => {
+        const { target } = await around.session.request('Treadlink', { fid });
+        return target === body.symtgt ? { qid } : undefined;
+      }),
+    ),
+
+  Tmknod: (around, body) =>
+    unless(around, 'Tmknod', body, 'EEXIST', () =>
+      look(around, body.dfid, body.name, async (fid, qid) => {
+        const { mode } = await around.session.request('Tgetattr', { fid, requestMask: 0x7ffn });
+        return (mode & S_IFMT) === (body.mode & S_IFMT) ? { qid } : undefined;
+      }),
+    ),
+
+  Tlink: (around, body) =>
+    unless(around, 'Tlink', body, 'EEXIST', () =>
+      look(around, body.dfid, body.name, async (_fid, qid) => (qid.path === around.fid(body.fid)?.qid.path ? {} : undefined)),
+    ),
+
+  Tunlinkat: (around, body) => unless(around, 'Tunlinkat', body, 'ENOENT', async () => ({})),
+
+  Tremove: async (around, body) => {
+    const fid = around.fid(body.fid);
+    return fid === undefined ? {} : removeByPath(around, fid);
+  },
+
+  Trenameat: (around, body) =>
+    unless(around, 'Trenameat', body, 'ENOENT', () => look(around, body.newdirfid, body.newname, async () => ({}))),
+
+  Trename: (around, body) =>
+    unless(around, 'Trename', body, 'ENOENT', () =>
+      look(around, body.dfid, body.name, async (_fid, qid) => (qid.path === around.fid(body.fid)?.qid.path ? {} : undefined)),
+    ),
+
+  Tlcreate: (around, body) => unless(around, 'Tlcreate', body, 'EEXIST', () => openCreated(around, body)),
+
+  Twrite: async (around, body) => {
+    const append = ((around.fid(body.fid)?.opened?.flags ?? 0) & L_O_APPEND) !== 0;
+    if (append && (await endsWith(around, body))) return { count: body.data.length };
+    const data = body.data.subarray(0, around.session.maxPayload);
+    return around.session.request('Twrite', { ...body, data });
+  },
+};
+
+/** Whether a request needs more than being sent again. */
+export function hasRule(name: TName): boolean {
+  return rules[name] !== undefined;
+}
+
+/** Sends a request of such a kind again, in the new session. */
+export function resend<N extends TName>(around: Surroundings, name: N, body: Body<N>): Promise<Reply<N>> {
+  const rule: Rule<N> | undefined = rules[name];
+  return rule === undefined ? around.session.request(name, body) : rule(around, body);
+}
+
+/** Sends it; for the error `already`, asks whether it had happened, and lets the error stand if it had not. */
+async function unless<N extends TName>(
+  { session }: Surroundings,
+  name: N,
+  body: Body<N>,
+  already: string,
+  happened: () => Promise<Reply<N> | undefined>,
+): Promise<Reply<N>> {
+  try {
+    return await session.request(name, body);
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || error.code !== already) throw error;
+    const reply = await happened();
+    if (reply === undefined) throw error;
+    return reply;
+  }
+}
+
+/** Looks at what has that name now; undefined where nothing has. */
+async function look<T>(
+  { session, spare, giveBack }: Surroundings,
+  directory: number,
+  name: string,
+  judge: (fid: number, qid: Qid) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const newfid = spare();
+  try {
+    const { wqids } = await session.request('Twalk', { fid: directory, newfid, wnames: [name] });
+    const [qid] = wqids;
+    if (qid === undefined) return undefined;
+    try {
+      return await judge(newfid, qid);
+    } finally {
+      await session.request('Tclunk', { fid: newfid });
+    }
+  } catch (error) {
+    if (error instanceof ErrnoError && error.code === 'ENOENT') return undefined;
+    throw error;
+  } finally {
+    giveBack(newfid);
+  }
+}
+
+/** An exclusive create that is refused as existing had happened if what exists is empty, as it left it. */
+async function openCreated({ session }: Surroundings, { fid, name, flags }: Body<'Tlcreate'>): Promise<Reply<'Tlcreate'> | undefined> {
+  const { wqids } = await session.request('Twalk', { fid, newfid: fid, wnames: [name] });
+  if (wqids.length === 0) return undefined;
+  const { size } = await session.request('Tgetattr', { fid, requestMask: 0x7ffn });
+  if (size !== 0) return undefined;
+  return session.request('Tlopen', { fid, flags: flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC) });
+}
+
+/** Whether the file already ends in the data that was to be appended. */
+async function endsWith({ session }: Surroundings, { fid, data }: Body<'Twrite'>): Promise<boolean> {
+  const { size } = await session.request('Tgetattr', { fid, requestMask: 0x7ffn });
+  const offset = size - data.length;
+  if (offset < 0) return false;
+  try {
+    for (let at = 0; at < data.length; ) {
+      const reply = await session.request('Tread', { fid, offset: offset + at, count: Math.min(data.length - at, session.maxPayload) });
+      if (reply.data.length === 0 || reply.data.some((byte, index) => byte !== data[at + index])) return false;
+      at += reply.data.length;
+    }
+  } catch (error) {
+    // Open for writing only, so nobody can look: rather twice than not at all.
+    if (error instanceof ErrnoError) return false;
+    throw error;
+  }
+  return true;
+}
+
+/** Removes what `fid` was: by its path, for the fid itself ended with the request. */
+async function removeByPath({ session, spare, giveBack }: Surroundings, { attachment, names, qid }: Fid): Promise<Reply<'Tremove'>> {
+  const { uname, aname, uid } = attachment;
+  const fid = spare();
+  try {
+    await session.request('Tattach', { fid, afid: NOFID, uname, aname, nUname: uid });
+    if (await walkTo(session, fid, names, qid)) return await session.request('Tremove', { fid });
+    await session.request('Tclunk', { fid });
+    return {};
+  } finally {
+    giveBack(fid);
+  }
+}
+
+/** Moves `fid` along `names`, unless what is there is not the file of `qid` any more. */
+async function walkTo(session: Session, fid: number, names: readonly string[], qid: Qid): Promise<boolean> {
+  let last: Qid | undefined;
+  try {
+    for (const name of names) [last] = (await session.request('Twalk', { fid, newfid: fid, wnames: [name] })).wqids;
+  } catch (error) {
+    if (error instanceof ErrnoError && error.code === 'ENOENT') return false;
+    throw error;
+  }
+  return last?.path === qid.path;
+}

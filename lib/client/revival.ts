@@ -1,0 +1,154 @@
+import { L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, MAXWELEM, NOFID } from '../protocol/constants.js';
+import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
+import type { Qid } from '../protocol/types.js';
+import type { Session } from '../session/session.js';
+import type { Attachment } from './client.js';
+import type { Fid } from './fid.js';
+
+/** A fid that is not what it was. */
+export interface Casualty {
+  fid: Fid;
+  /** What its requests fail with from now on: ESTALE where the file is another or gone, EIO where a lock went to somebody else. */
+  code: 'ESTALE' | 'EIO';
+}
+
+/** A rename that was in flight: what lay at or below `from` may lie at `to` now. */
+export interface Move {
+  from: readonly string[];
+  to: readonly string[];
+}
+
+/** Fids that are made again at one time. */
+const WIDTH = 64;
+
+/**
+ * Makes every fid of a client again in a new session, under its old number: attach, walk by the path it has now, check that this still is the same
+ * file (qid.type and qid.path), open as it was open (never creating or truncating again), lock what it had locked. Resolves with those
+ * for which that failed; rejects if the new session is lost on the way or an attach is refused.
+ */
+export async function revive(
+  session: Session,
+  fids: readonly Fid[],
+  moves: readonly Move[],
+  spare: () => number,
+  giveBack: (number: number) => void,
+): Promise<Casualty[]> {
+  const casualties: Casualty[] = [];
+  for (const group of byAttachment(fids)) {
+    const root = spare();
+    try {
+      await attach(session, root, (group[0] as Fid).attachment);
+      await each(group, async (fid) => {
+        const code = await reviveOne(session, root, fid, moves);
+        if (code !== undefined) casualties.push({ fid, code });
+      });
+      await session.request('Tclunk', { fid: root });
+    } finally {
+      giveBack(root);
+    }
+  }
+  return casualties;
+}
+
+function byAttachment(fids: readonly Fid[]): Fid[][] {
+  const groups = new Map<string, Fid[]>();
+  for (const fid of fids) {
+    const { uname, aname, uid } = fid.attachment;
+    const key = JSON.stringify([uname, aname, uid]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [fid]);
+    else group.push(fid);
+  }
+  return [...groups.values()];
+}
+
+async function attach(session: Session, fid: number, { uname, aname, uid }: Attachment): Promise<Qid> {
+  return (await session.request('Tattach', { fid, afid: NOFID, uname, aname, nUname: uid })).qid;
+}
+
+async function each(fids: readonly Fid[], make: (fid: Fid) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    for (let fid = fids[next++]; fid !== undefined; fid = fids[next++]) await make(fid);
+  };
+  await Promise.all(Array.from({ length: Math.min(WIDTH, fids.length) }, worker));
+}
+
+async function reviveOne(session: Session, root: number, fid: Fid, moves: readonly Move[]): Promise<Casualty['code'] | undefined> {
+  const { names } = fid;
+  let found = await find(session, root, fid, names);
+  for (const { from, to } of moves) {
+    if (found) break;
+    if (from.every((name, index) => name === names[index])) found = await find(session, root, fid, [...to, ...names.slice(from.length)]);
+  }
+  if (!found) return 'ESTALE';
+  if (fid.opened !== undefined) {
+    const flags = fid.opened.flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC);
+    try {
+      await session.request('Tlopen', { fid: fid.number, flags });
+    } catch (error) {
+      unlessLost(error);
+      await session.request('Tclunk', { fid: fid.number });
+      return 'ESTALE';
+    }
+  }
+  return (await lockAgain(session, fid)) ? undefined : 'EIO';
+}
+
+/** Makes `fid` again as what `names` lead to, if that is the same file. */
+async function find(session: Session, root: number, fid: Fid, names: readonly string[]): Promise<boolean> {
+  let qid: Qid | undefined;
+  try {
+    qid = await walk(session, root, fid.number, names);
+  } catch (error) {
+    unlessLost(error);
+    return false;
+  }
+  if (qid === undefined || (qid.path === fid.qid.path && qid.type === fid.qid.type)) return true;
+  await session.request('Tclunk', { fid: fid.number });
+  return false;
+}
+
+/** The qid at the end of `names`; undefined for none of them: the root is the root. A name that fails leaves no fid behind. */
+async function walk(session: Session, root: number, newfid: number, names: readonly string[]): Promise<Qid | undefined> {
+  let from = root;
+  let last: Qid | undefined;
+  let at = 0;
+  do {
+    const wnames = names.slice(at, at + MAXWELEM);
+    const { wqids } = await session.request('Twalk', { fid: from, newfid, wnames });
+    if (wqids.length < wnames.length) {
+      // Whether the server keeps newfid after a partial walk depends on the server.
+      await session.request('Tclunk', { fid: newfid }).catch(unlessLost);
+      throw new ErrnoError('ENOENT', { syscall: 'Twalk' });
+    }
+    last = wqids[wqids.length - 1];
+    from = newfid;
+    at += MAXWELEM;
+  } while (at < names.length);
+  return last;
+}
+
+function unlessLost(error: unknown): void {
+  if (error instanceof ConnectionLostError) throw error;
+}
+
+async function lockAgain(session: Session, fid: Fid): Promise<boolean> {
+  for (const range of fid.locks.held) {
+    let granted = false;
+    // A server with a grace period wants to hear RECLAIM; one without may not know the flag.
+    for (const flags of [LOCK_FLAGS_RECLAIM, 0]) {
+      const status = await session.request('Tlock', { fid: fid.number, flags, ...range }).then(
+        (reply) => reply.status,
+        (error: unknown) => {
+          unlessLost(error);
+          return undefined;
+        },
+      );
+      granted = status === LOCK_SUCCESS;
+      if (granted) break;
+    }
+    if (!granted) return false;
+  }
+  return true;
+}
