@@ -1,0 +1,247 @@
+import { fork } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/constants.js';
+import type { BackendNode } from '../../../lib/server/backend.js';
+import { markedEnvironment } from '../../support/launcher.js';
+import { TemporaryDirectory } from '../../support/temporary.js';
+import { caller, Exported, outcome, sys } from './exported.js';
+
+/** Tries of the race; CI asks for 100,000. */
+const TRIES = Number(process.env['NINEP_RACES'] ?? 2000);
+const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
+
+describe('nothing outside the export is reached', () => {
+  test('by any name', async () => {
+    for (const securityModel of models) {
+      const directory = new TemporaryDirectory('local');
+      mkdirSync(directory.join('export/d'), { recursive: true });
+      writeFileSync(directory.join('secret'), 'secret');
+      writeFileSync(directory.join('export/f'), 'x');
+      await using e = await Exported.make({ securityModel }, directory, 'export');
+      const f = await e.walk('f');
+      const names = ['', '.', '..', '/', '../secret', 'd/../../secret', '/etc/passwd', './f', 'd/', 'f\0', '\0'];
+      for (const name of names) {
+        const tries: (() => unknown)[] = [
+          () => e.root.walk(name, caller()),
+          () => e.root.create(name, 0o101, 0o644, 0, caller()),
+          () => e.root.mkdir(name, 0o755, 0, caller()),
+          () => e.root.symlink(name, 'x', 0, caller()),
+          () => e.root.mknod(name, 0o100644, 0, 0, 0, caller()),
+          () => e.root.link(name, f, caller()),
+          () => e.root.rename(name, e.root, 'x', caller()),
+          () => e.root.rename('f', e.root, name, caller()),
+          () => e.root.unlink(name, 0, caller()),
+          () => e.root.unlink(name, 0x200, caller()),
+        ];
+        for (const action of tries) expect([name, await outcome(action)]).toEqual([name, 'EINVAL']);
+      }
+      f.release();
+      expect(await outcome(() => e.root.walk('n'.repeat(256), caller()))).toBe('ENAMETOOLONG');
+      const up = await e.root.parent(caller());
+      expect(up).toBe(e.root);
+      up.release();
+      expect(readdirSync(directory.path).sort()).toEqual(['export', 'secret']);
+      expect(readFileSync(directory.join('secret'), 'utf8')).toBe('secret');
+    }
+  });
+
+  test('by symlinks of the host, absolute or relative', async () => {
+    for (const securityModel of models) {
+      const directory = new TemporaryDirectory('local');
+      mkdirSync(directory.join('export'));
+      mkdirSync(directory.join('outside'));
+      writeFileSync(directory.join('outside/secret'), 'secret');
+      symlinkSync(directory.join('outside'), directory.join('export/absolute'));
+      symlinkSync('../outside', directory.join('export/relative'));
+      symlinkSync('../outside/secret', directory.join('export/file'));
+      await using e = await Exported.make({ securityModel }, directory, 'export');
+      for (const name of ['absolute', 'relative', 'file']) {
+        await e.at(name, async (node) => {
+          expect(await outcome(() => node.walk('secret', caller()))).toBe('ENOTDIR');
+          expect(await outcome(() => node.open(0, caller()))).toBe('ELOOP');
+          expect(await outcome(() => node.create('new', 0o101, 0o644, 0, caller()))).toBe('ENOTDIR');
+          expect(await outcome(() => node.mkdir('new', 0o755, 0, caller()))).toBe('ENOTDIR');
+          expect(await outcome(() => node.unlink('secret', 0, caller()))).toBe('ENOTDIR');
+          expect(await outcome(() => e.setattr(name, SETATTR_SIZE, { size: 0 }))).toBe('EINVAL');
+          await outcome(() => e.setattr(name, SETATTR_MODE, { mode: 0o777 }));
+          await outcome(() => node.setxattr('user.x', Buffer.from('x'), 0, caller()));
+        });
+        expect(await outcome(() => e.root.create(name, 0o101, 0o644, 0, caller()))).toBe('ELOOP');
+      }
+      expect(readdirSync(directory.join('outside'))).toEqual(['secret']);
+      expect(readFileSync(directory.join('outside/secret'), 'utf8')).toBe('secret');
+      expect(statSync(directory.join('outside/secret')).mode & 0o777).not.toBe(0o777);
+    }
+  });
+
+  test('by a metadata directory that is a symlink', async () => {
+    const directory = new TemporaryDirectory('local');
+    mkdirSync(directory.join('export'));
+    mkdirSync(directory.join('outside'));
+    writeFileSync(directory.join('outside/f'), 'virtfs.uid=7\n');
+    writeFileSync(directory.join('export/f'), '');
+    symlinkSync('../outside', directory.join('export/.virtfs_metadata'));
+    await using e = await Exported.make({ securityModel: 'mapped-file' }, directory, 'export');
+    expect((await e.attributes('f')).uid).toBe(process.getuid?.());
+    expect(await outcome(() => e.setattr('f', SETATTR_MODE, { mode: 0o777 }))).toBe('ENOTDIR');
+    await e.root.unlink('f', 0, caller());
+    expect(readFileSync(directory.join('outside/f'), 'utf8')).toBe('virtfs.uid=7\n');
+  });
+
+  test(`while a directory is swapped for a symlink, ${TRIES} times`, { timeout: 600_000 }, async () => {
+    const directory = new TemporaryDirectory('local');
+    for (const name of ['export/d', 'outside/sub']) mkdirSync(directory.join(name), { recursive: true });
+    for (const name of ['export/d/secret', 'outside/secret', 'outside/sub/secret']) writeFileSync(directory.join(name), name);
+    mkdirSync(directory.join('export/d/sub'));
+    writeFileSync(directory.join('export/d/sub/secret'), 'export/d/sub/secret');
+    symlinkSync(directory.join('outside'), directory.join('export/link'));
+    // Few descriptors, so that nodes are found again all the time, by names that are being swapped.
+    await using e = await Exported.make({ securityModel: 'none', descriptors: 64 }, directory, 'export');
+    const names = [directory.join('export/d'), directory.join('export/link'), directory.join('export/aside')];
+    const swapper = fork(fileURLToPath(new URL('swapper.mjs', import.meta.url)), names, { env: markedEnvironment() });
+    await new Promise((resolve) => swapper.once('message', resolve));
+    let reached = 0;
+    try {
+      for (let turn = 0; turn < TRIES; turn++) {
+        let node: BackendNode | undefined;
+        try {
+          node = await e.walk(turn % 2 === 0 ? 'd/secret' : 'd/sub/secret');
+          const file = await node.open(0, caller());
+          const buffer = Buffer.alloc(64);
+          const text = buffer.toString('utf8', 0, await file.read(buffer, 0, caller()));
+          await file.close();
+          expect(text).toMatch(/^export\//);
+          reached++;
+          if (turn % 16 === 0)
+            await e
+              .at('d', (d) => d.create(`new${turn}`, 0o101, 0o644, 0, caller()))
+              .then(async (made) => {
+                await made.file.close();
+                made.node.release();
+              });
+          if (turn % 16 === 8) await e.at('d', (d) => d.unlink('none', 0, caller()));
+        } catch (error) {
+          expect(['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE']).toContain((error as NodeJS.ErrnoException).code);
+        } finally {
+          node?.release();
+        }
+        if (turn % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      swapper.disconnect();
+      await new Promise((resolve) => swapper.once('exit', resolve));
+    }
+    expect(reached).toBeGreaterThan(0);
+    expect(readdirSync(directory.join('outside')).sort()).toEqual(['secret', 'sub']);
+    expect(readFileSync(directory.join('outside/secret'), 'utf8')).toBe('outside/secret');
+  });
+
+  test('by ".." from a directory that was moved out of it', async () => {
+    const directory = new TemporaryDirectory('local');
+    mkdirSync(directory.join('export/a/b'), { recursive: true });
+    mkdirSync(directory.join('outside'));
+    await using e = await Exported.make({}, directory, 'export');
+    const a = await e.walk('a');
+    const b = await e.walk('a/b');
+    renameSync(directory.join('export/a/b'), directory.join('outside/b'));
+    const up = await b.parent(caller());
+    expect(up).toBe(a);
+    for (const node of [up, a, b]) node.release();
+  });
+});
+
+describe('special files are never opened', () => {
+  test('neither a FIFO, which would wait for a writer, nor a socket or device', async () => {
+    for (const securityModel of models) {
+      await using e = await Exported.make({ securityModel });
+      expect(sys.mkfifo(e.host('fifo'), 0o644)).toBe(0);
+      const specials = ['fifo'];
+      if (process.geteuid?.() === 0 && sys.mknod(e.host('null'), 0o020666, (1 << 8) | 3) === 0) specials.push('null');
+      for (const name of specials) {
+        for (const flags of [0, 1, 2, 0o1000, 0o4000, 0o200000]) {
+          expect([name, flags, await outcome(() => e.open(name, flags))]).toEqual([name, flags, 'ENXIO']);
+        }
+        expect(await outcome(() => e.root.create(name, 0o101, 0o644, 0, caller()))).toBe('ENXIO');
+        expect(await outcome(() => e.setattr(name, SETATTR_SIZE, { size: 0 }))).toBe('EINVAL');
+        expect((await e.attributes(name)).mode & S_IFMT).toBe(name === 'fifo' ? 0o010000 : 0o020000);
+      }
+    }
+  });
+
+  test('nor what a mapped model makes one', async () => {
+    for (const securityModel of ['mapped-xattr', 'mapped-file'] as const) {
+      await using e = await Exported.make({ securityModel });
+      for (const [name, mode] of [
+        ['p', 0o010666],
+        ['c', 0o020666],
+        ['b', 0o060666],
+        ['s', 0o140666],
+      ] as const) {
+        await e.root.mknod(name, mode, 1, 3, 0, caller(0));
+        expect(await outcome(() => e.open(name, 2))).toBe('ENXIO');
+        expect(await outcome(() => e.setattr(name, SETATTR_SIZE, { size: 0 }))).toBe('EINVAL');
+      }
+    }
+  });
+});
+
+describe('nodes keep to their file', () => {
+  test('when it is renamed by others, and not to what takes its name', async () => {
+    await using e = await Exported.make();
+    writeFileSync(e.host('a'), 'first');
+    const node = await e.walk('a');
+    renameSync(e.host('a'), e.host('elsewhere'));
+    writeFileSync(e.host('a'), 'second one');
+    expect((await node.getattr(0n, caller())).size).toBe(5);
+    expect((await e.attributes('a')).size).toBe(10);
+    node.release();
+  });
+
+  test('when few descriptors are allowed, and many nodes and renames', async () => {
+    await using e = await Exported.make({ descriptors: 64 });
+    const before = readdirSync('/proc/self/fd').length;
+    const nodes: BackendNode[] = [];
+    for (let d = 0; d < 10; d++) {
+      mkdirSync(e.host(`d${d}/sub`), { recursive: true });
+      for (let f = 0; f < 100; f++) writeFileSync(e.host(`d${d}/sub/f${f}`), 'x'.repeat(d * 100 + f));
+    }
+    for (let d = 0; d < 10; d++) for (let f = 0; f < 100; f++) nodes.push(await e.walk(`d${d}/sub/f${f}`));
+    expect(readdirSync('/proc/self/fd').length - before).toBeLessThanOrEqual(70);
+    for (let d = 0; d < 10; d++) await e.root.rename(`d${d}`, e.root, `moved${d}`, caller());
+    const sizes = [];
+    for (const node of nodes) sizes.push((await node.getattr(0n, caller())).size);
+    expect(sizes).toEqual(Array.from({ length: 1000 }, (_, index) => index));
+    // What others do to a name whose descriptor was taken back shows as a stale or missing file, never as another file.
+    renameSync(e.host('moved0/sub/f0'), e.host('moved0/sub/f1'));
+    writeFileSync(e.host('moved0/sub/f0'), 'another');
+    rmSync(e.host('moved0/sub/f2'));
+    expect(await outcome(() => nodes[0]?.getattr(0n, caller()))).toBe('ESTALE');
+    expect(await outcome(() => nodes[1]?.getattr(0n, caller()))).toBe('ESTALE');
+    expect(await outcome(() => nodes[2]?.getattr(0n, caller()))).toBe('ENOENT');
+    // What we remove ourselves stays, descriptor or not.
+    await e.at('moved0/sub', (sub) => sub.unlink('f3', 0, caller()));
+    expect((await nodes[3]?.getattr(0n, caller()))?.nlink).toBe(0);
+    for (const node of nodes) node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0 });
+  });
+
+  test('when directories move below each other, here and by others', async () => {
+    await using e = await Exported.make();
+    mkdirSync(e.host('a/b/c'), { recursive: true });
+    const [a, b, c] = [await e.walk('a'), await e.walk('a/b'), await e.walk('a/b/c')];
+    // By others: b comes out of a. Then, through us, a goes into b.
+    renameSync(e.host('a/b'), e.host('b'));
+    await e.root.rename('a', b, 'a', caller());
+    expect(readdirSync(e.host('b')).sort()).toEqual(['a', 'c']);
+    expect(await outcome(() => c.getattr(0n, caller()))).toBe('done');
+    expect(a.name()).toBe('a');
+    const up = await a.parent(caller());
+    expect(up).toBe(b);
+    const top = await b.parent(caller());
+    expect(top).toBe(e.root);
+    for (const node of [up, top, a, b, c]) node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+});

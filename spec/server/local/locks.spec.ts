@@ -1,0 +1,157 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import {
+  LOCK_BLOCKED,
+  LOCK_FLAGS_BLOCK,
+  LOCK_SUCCESS,
+  LOCK_TYPE_RDLCK,
+  LOCK_TYPE_UNLCK,
+  LOCK_TYPE_WRLCK,
+} from '../../../lib/protocol/constants.js';
+import type { LockRange } from '../../../lib/protocol/types.js';
+import { localBackend } from '../../../lib/server/local/index.js';
+import { markedEnvironment } from '../../support/launcher.js';
+import { caller, Exported, outcome } from './exported.js';
+
+const range = (type: number, start = 0, length = 0, procId = 1, clientId = 'host'): LockRange => ({
+  type,
+  start,
+  length,
+  procId,
+  clientId,
+});
+
+/** A local process with the file open: POSIX locks, without this package's code. */
+class Locker implements AsyncDisposable {
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  static async on(path: string): Promise<Locker> {
+    const child = fork(fileURLToPath(new URL('locker.mjs', import.meta.url)), [path], { env: markedEnvironment() });
+    await once(child, 'message');
+    return new Locker(child);
+  }
+
+  async lock(type: number, start = 0, length = 0): Promise<string> {
+    this.#child.send({ type, start, length });
+    return String((await once(this.#child, 'message'))[0]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.connected) this.#child.disconnect();
+    if (this.#child.exitCode === null) await once(this.#child, 'exit');
+  }
+}
+
+describe('byte-range locks are the host’s', () => {
+  test('against a local process, both ways', async () => {
+    await using e = await Exported.make();
+    await e.create('f', { text: 'x'.repeat(100) });
+    await using local = await Locker.on(e.host('f'));
+    const file = await e.open('f', 2);
+    expect(await file.lock(range(LOCK_TYPE_WRLCK, 10, 10), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await local.lock(1, 15, 1)).toBe('refused');
+    expect(await local.lock(0, 15, 1)).toBe('refused');
+    expect(await local.lock(1, 20, 10)).toBe('locked');
+    expect(await file.lock(range(LOCK_TYPE_RDLCK, 0, 0), 0, caller())).toBe(LOCK_BLOCKED);
+    expect(await file.getlock(range(LOCK_TYPE_RDLCK, 0, 0), caller())).toMatchObject({ type: LOCK_TYPE_WRLCK, start: 20, length: 10 });
+    expect(await file.lock(range(LOCK_TYPE_UNLCK, 12, 2), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await local.lock(1, 12, 2)).toBe('locked');
+    await file.close();
+    expect(await local.lock(1, 0, 0)).toBe('locked');
+  });
+
+  test('a wait ends when a local process lets go, with no unlock of ours', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    await using local = await Locker.on(e.host('f'));
+    expect(await local.lock(1)).toBe('locked');
+    const file = await e.open('f', 2);
+    const waiting = Promise.resolve(file.lock(range(LOCK_TYPE_WRLCK), LOCK_FLAGS_BLOCK, caller()));
+    expect(await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 50, 'waits'))])).toBe('waits');
+    expect(await local.lock(2)).toBe('locked');
+    expect(await waiting).toBe(LOCK_SUCCESS);
+    await file.close();
+  });
+
+  test('across two servers on one host', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    const other = await localBackend(e.host(), { securityModel: 'mapped-file' });
+    const root = other.attach();
+    const node = await root.walk('f', caller());
+    const [mine, theirs] = [await e.open('f', 2), await node.open(2, caller())];
+    expect(await mine.lock(range(LOCK_TYPE_WRLCK, 0, 10), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await theirs.lock(range(LOCK_TYPE_WRLCK, 9, 1), 0, caller())).toBe(LOCK_BLOCKED);
+    expect(await theirs.lock(range(LOCK_TYPE_WRLCK, 10, 1), 0, caller())).toBe(LOCK_SUCCESS);
+    const waiting = Promise.resolve(theirs.lock(range(LOCK_TYPE_WRLCK, 9, 1), LOCK_FLAGS_BLOCK, caller()));
+    await mine.close();
+    expect(await waiting).toBe(LOCK_SUCCESS);
+    await theirs.close();
+    node.release();
+    root.release();
+    expect(other.counts()).toMatchObject({ held: 0, locks: 0 });
+    await other.close();
+  });
+
+  test('two processes of one client conflict over one fid, and are told of each other', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    const file = await e.open('f', 2);
+    expect(await file.lock(range(LOCK_TYPE_WRLCK, 0, 10, 1), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await file.lock(range(LOCK_TYPE_WRLCK, 5, 1, 2), 0, caller())).toBe(LOCK_BLOCKED);
+    const told = { type: LOCK_TYPE_WRLCK, start: 0, length: 10, procId: 1, clientId: 'host' };
+    expect(await file.getlock(range(LOCK_TYPE_RDLCK, 5, 1, 2), caller())).toEqual(told);
+    // As v9fs asks.
+    expect(await file.getlock(range(LOCK_TYPE_UNLCK, 5, 1, 2), caller())).toEqual(told);
+    expect((await file.getlock(range(LOCK_TYPE_UNLCK, 5, 1, 1), caller())).type).toBe(LOCK_TYPE_UNLCK);
+    expect(await file.lock(range(LOCK_TYPE_UNLCK, 0, 0, 2), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await file.lock(range(LOCK_TYPE_WRLCK, 5, 1, 3), 0, caller())).toBe(LOCK_BLOCKED);
+    expect(e.backend.counts().locks).toBe(1);
+    await file.close();
+    expect(e.backend.counts().locks).toBe(0);
+  });
+
+  test('waiters are served in turn, and one that is aborted is no longer in the way', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    const files = await Promise.all(Array.from({ length: 8 }, () => e.open('f', 2)));
+    const [first, ...others] = files;
+    if (first === undefined) throw new Error('no file');
+    expect(await first.lock(range(LOCK_TYPE_WRLCK), 0, caller())).toBe(LOCK_SUCCESS);
+    const aborts = new AbortController();
+    const order: number[] = [];
+    const waits = others.map(async (file, index) => {
+      const signal = index === 0 ? aborts.signal : new AbortController().signal;
+      const status = await file.lock(range(LOCK_TYPE_WRLCK), LOCK_FLAGS_BLOCK, caller(1, 'c', signal));
+      order.push(index);
+      await file.lock(range(LOCK_TYPE_UNLCK), 0, caller());
+      return status;
+    });
+    aborts.abort();
+    expect(await outcome(() => waits[0])).toBe('EINTR');
+    await first.lock(range(LOCK_TYPE_UNLCK), 0, caller());
+    expect(await Promise.all(waits.slice(1))).toEqual(Array(6).fill(LOCK_SUCCESS));
+    expect(order.sort()).toEqual([1, 2, 3, 4, 5, 6]);
+    for (const file of files) await file.close();
+    expect(e.backend.counts().locks).toBe(0);
+  });
+
+  test('ranges far beyond 4 GiB', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    const [a, b] = [await e.open('f', 2), await e.open('f', 2)];
+    const start = 2 ** 40 + 3;
+    expect(await a.lock(range(LOCK_TYPE_WRLCK, start, 2 ** 33), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await b.lock(range(LOCK_TYPE_WRLCK, start - 1, 1), 0, caller())).toBe(LOCK_SUCCESS);
+    expect(await b.lock(range(LOCK_TYPE_WRLCK, start + 2 ** 33 - 1, 1), 0, caller())).toBe(LOCK_BLOCKED);
+    expect(await b.getlock(range(LOCK_TYPE_WRLCK, start, 0), caller())).toMatchObject({ start, length: 2 ** 33 });
+    await a.close();
+    await b.close();
+  });
+});
