@@ -8,14 +8,13 @@ import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from '
 import { Notifier } from './notifier.js';
 import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
 import { type Operations, Request } from './request.js';
-import { Decoder, Encoder } from './structs.js';
+import { Decoder, Encoder, Lent } from './structs.js';
 
 const EIO = 5;
 const EPROTO = 71;
 const ENOENT = -2;
 const ENODEV = -19;
 const EINVAL = 22;
-const EILSEQ = 84;
 const ENOSYS = 38;
 const ECONNABORTED = -103;
 
@@ -99,7 +98,8 @@ export class Device {
     if (this.#ended) return;
     // Answered first, so that nobody holds a lock that a notification on its way waits for.
     for (const [unique, request] of this.#pending) {
-      request.interrupt();
+      request.answered = true;
+      request.abort();
       this.#fail(unique, EIO);
     }
     this.#pending.clear();
@@ -162,10 +162,6 @@ export class Device {
       this.#fail(unique, EINVAL);
       return;
     }
-    if (decoder.garbled) {
-      this.#fail(unique, EILSEQ);
-      return;
-    }
     let buffer: PooledBuffer | undefined;
     if (decoder.kept) {
       buffer = this.#buffer;
@@ -175,7 +171,7 @@ export class Device {
     try {
       reply = operation.call(this.#operations, body, request);
     } catch (error) {
-      this.#fail(unique, errnoOf(error));
+      this.#fail(unique, this.#errno(error));
       return;
     }
     if (!isPromise(reply)) {
@@ -186,12 +182,14 @@ export class Device {
     this.#pending.set(unique, request);
     reply.then(
       (value) => {
+        request.answered = true;
         this.#release(buffer);
         if (this.#pending.delete(unique)) this.#answer(entry, unique, value);
       },
       (error: unknown) => {
+        request.answered = true;
         // The buffer is let go rather than used again: a write that was given up may still wait for its turn to be sent.
-        if (this.#pending.delete(unique)) this.#fail(unique, errnoOf(error));
+        if (this.#pending.delete(unique)) this.#fail(unique, this.#errno(error));
       },
     );
   }
@@ -204,7 +202,7 @@ export class Device {
     const decoder = this.#decoder;
     switch (code) {
       case INTERRUPT:
-        this.#pending.get(decoder.u64())?.interrupt();
+        this.#interrupt(this.#pending.get(decoder.u64()));
         return;
       case FORGET:
         this.#operations.forget(nodeid, decoder.u64());
@@ -227,6 +225,17 @@ export class Device {
         this.#fail(unique, ENOSYS);
         return;
     }
+  }
+
+  #interrupt(request: Request | undefined): void {
+    // Answered already, and the kernel did not know yet.
+    if (request === undefined) return;
+    if (this.#operations.interrupt === undefined) request.abort();
+    else this.#operations.interrupt(request);
+  }
+
+  #errno(error: unknown): number {
+    return this.#operations.errno?.(error) ?? errnoOf(error);
   }
 
   #init(unique: number): void {
@@ -266,6 +275,7 @@ export class Device {
       return;
     }
     this.#write(unique, 0);
+    if (reply instanceof Lent) reply.release();
   }
 
   #fail(unique: number, errno: number): void {

@@ -1,3 +1,4 @@
+import { encodeText, textBytes } from '../../protocol/text.js';
 import { Encoder, type EntryReply, putEntry } from './structs.js';
 
 const DIRENT_SIZE = 24;
@@ -30,7 +31,12 @@ export class Dirents {
 
   /** Whether a name would fit. */
   fits(name: string): boolean {
-    return this.#size + this.#sizeOf(Buffer.byteLength(name)) <= this.#bytes.length;
+    return this.#size + this.sizeOf(name) <= this.#bytes.length;
+  }
+
+  /** Bytes that a name takes in the reply. */
+  sizeOf(name: string): number {
+    return this.#sizeOf(textBytes(name));
   }
 
   get empty(): boolean {
@@ -43,7 +49,7 @@ export class Dirents {
 
   /** False, and nothing done, where it does not fit. */
   add(dirent: Dirent, entry?: EntryReply): boolean {
-    const nameLength = Buffer.byteLength(dirent.name);
+    const nameLength = textBytes(dirent.name);
     const size = this.#sizeOf(nameLength);
     if (this.#size + size > this.#bytes.length) return false;
     let at = this.#size;
@@ -63,7 +69,7 @@ export class Dirents {
     this.#bytes.writeBigUInt64LE(dirent.offset, at + 8);
     this.#bytes.writeUInt32LE(nameLength, at + 16);
     this.#bytes.writeUInt32LE(dirent.type, at + 20);
-    this.#bytes.write(dirent.name, at + DIRENT_SIZE);
+    encodeText(dirent.name, this.#bytes, at + DIRENT_SIZE);
     this.#bytes.fill(0, at + DIRENT_SIZE + nameLength, end);
     this.#size = end;
     return true;

@@ -1,4 +1,5 @@
-import { writeInBackground } from '../../sys/io.js';
+import { encodeText, textBytes } from '../../protocol/text.js';
+import { write, writeInBackground } from '../../sys/io.js';
 import { NOTIFY_DELETE, NOTIFY_INVAL_ENTRY, NOTIFY_INVAL_INODE, OUT_HEADER_SIZE } from './constants.js';
 
 /** Notifications waiting to be written; one more is dropped, as the kernel's own time-outs do the same work later. */
@@ -27,24 +28,33 @@ export class Notifier {
     return this.#send(message);
   }
 
+  /** Drops cached attributes only, and at once: that takes no lock that anybody holds while waiting for a reply. */
+  attributes(nodeid: number): void {
+    if (this.#closed) return;
+    const message = begin(NOTIFY_INVAL_INODE, 24);
+    put64(message, 16, nodeid);
+    message.writeBigInt64LE(-1n, 24);
+    write(this.#fd, message);
+  }
+
   /** Drops what the kernel knows of a name in a directory, be it there or not. */
   entry(parent: number, name: string): Promise<void> {
-    const size = Buffer.byteLength(name);
+    const size = textBytes(name);
     const message = begin(NOTIFY_INVAL_ENTRY, 16 + size + 1);
     put64(message, 16, parent);
     message.writeUInt32LE(size, 24);
-    message.write(name, 32);
+    encodeText(name, message, 32);
     return this.#send(message);
   }
 
   /** A name is gone: as `entry`, and watchers of the directory are told. */
   deleted(parent: number, child: number, name: string): Promise<void> {
-    const size = Buffer.byteLength(name);
+    const size = textBytes(name);
     const message = begin(NOTIFY_DELETE, 24 + size + 1);
     put64(message, 16, parent);
     put64(message, 24, child);
     message.writeUInt32LE(size, 32);
-    message.write(name, 40);
+    encodeText(name, message, 40);
     return this.#send(message);
   }
 

@@ -1,5 +1,5 @@
 import type { AttrReply, Decoder, Encoder, EntryReply, FileLock, OpenReply, StatfsReply } from './structs.js';
-import { putAttrReply, putEntry, putOpen, putStatx, takeLock } from './structs.js';
+import { Lent, putAttrReply, putEntry, putOpen, putStatx, takeLock } from './structs.js';
 
 /**
  * One record for each request of the kernel: its number, how its body is read, how its reply is written. Everything
@@ -20,8 +20,9 @@ const name = (from: Decoder) => ({ name: from.string() });
 const payload = (to: Encoder, bytes: Uint8Array): void => to.payload(bytes);
 
 /** A READ reply: bytes in one piece or several, which go out without being copied. */
-function readReply(to: Encoder, reply: Uint8Array | readonly Uint8Array[]): void {
-  if (reply instanceof Uint8Array) to.payload(reply);
+function readReply(to: Encoder, reply: Uint8Array | readonly Uint8Array[] | Lent): void {
+  if (reply instanceof Lent) to.payload(reply.bytes);
+  else if (reply instanceof Uint8Array) to.payload(reply);
   else for (const part of reply) to.payload(part);
 }
 
@@ -118,7 +119,7 @@ export const opcodes = {
     (to, reply: EntryReply) => putEntry(to, reply),
   ),
   open: opcode<ReturnType<typeof open>, OpenReply>(14, open, putOpen),
-  read: opcode<ReturnType<typeof read>, Uint8Array | readonly Uint8Array[]>(15, read, readReply),
+  read: opcode<ReturnType<typeof read>, Uint8Array | readonly Uint8Array[] | Lent>(15, read, readReply),
   write: opcode<ReturnType<typeof write>, number>(16, write, (to, count) => {
     to.u32(count);
     to.u32(0);

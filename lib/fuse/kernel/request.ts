@@ -1,6 +1,9 @@
 import type { Body, OperationName, Reply } from './opcodes.js';
 
-/** What every request says of itself, and how its handler learns that nobody waits for it any more. */
+/**
+ * What every request says of itself, and how its handler learns that nobody waits for it any more. An AbortController with one
+ * listener costs as much as a whole system call, and nearly no request is ever aborted: this does by itself what its users need of a signal.
+ */
 export class Request {
   /** The kernel's number for it. */
   readonly unique: number;
@@ -10,8 +13,13 @@ export class Request {
   readonly gid: number;
   /** The caller's thread id; 0 for what the kernel does by itself. */
   readonly pid: number;
-  #interrupted = false;
-  #controller: AbortController | undefined;
+  aborted = false;
+  readonly reason = undefined;
+  /** Any signal may end it, as POSIX has it for waiting locks; others go on unless the caller is being killed. */
+  interruptible = false;
+  /** It has been answered. */
+  answered = false;
+  #listeners: (() => void)[] | undefined;
 
   constructor(unique: number, nodeid: number, uid: number, gid: number, pid: number) {
     this.unique = unique;
@@ -21,22 +29,33 @@ export class Request {
     this.pid = pid;
   }
 
-  /** Aborted when the caller was interrupted by a signal (FUSE_INTERRUPT). Made when first asked for. */
+  /** This request as a signal: `aborted`, `reason`, and listeners for `abort`, which is all that a session uses. */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#interrupted) this.#controller.abort();
-    }
-    return this.#controller.signal;
+    return this as unknown as AbortSignal;
   }
 
-  get interrupted(): boolean {
-    return this.#interrupted;
+  /** The same, as the options of a request that is made for this one. */
+  get options(): { signal: AbortSignal } {
+    return { signal: this.signal };
   }
 
-  interrupt(): void {
-    this.#interrupted = true;
-    this.#controller?.abort();
+  addEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners ??= [];
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    const at = this.#listeners?.indexOf(listener) ?? -1;
+    if (at >= 0) this.#listeners?.splice(at, 1);
+  }
+
+  /** Nobody waits for it any more. Each listener is called once. */
+  abort(): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const listener of listeners ?? []) listener();
   }
 }
 
@@ -50,4 +69,8 @@ export type Operations = {
 } & {
   /** The kernel has dropped `count` look-ups of a node. There is no reply. */
   forget(nodeid: number, count: number): void;
+  /** A signal was sent to who waits for a request. Default: `request.abort()`. */
+  interrupt?(request: Request): void;
+  /** The Linux number to answer for something thrown. Default: the one it carries, or EIO. */
+  errno?(error: unknown): number;
 };

@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { decodeText } from '../../protocol/text.js';
 import type { Timespec } from '../../protocol/types.js';
 import { OUT_HEADER_SIZE } from './constants.js';
 
@@ -11,8 +11,6 @@ import { OUT_HEADER_SIZE } from './constants.js';
 /** Walks one request. Reading past its end sets `overrun` and gives zeros, so that decoders never branch. */
 export class Decoder {
   overrun = false;
-  /** A name that is not UTF-8: 9P has no way to say it. */
-  garbled = false;
   /** `payload` was called: the buffer stays in use until the request is answered. */
   kept = false;
   #bytes: Buffer = Buffer.alloc(0);
@@ -26,7 +24,6 @@ export class Decoder {
     this.#at = 0;
     this.#end = end;
     this.overrun = false;
-    this.garbled = false;
     this.kept = false;
   }
 
@@ -69,15 +66,14 @@ export class Decoder {
     return at < 0 ? 0n : this.#view.getBigUint64(at, true);
   }
 
-  /** A NUL-terminated string. */
+  /** A NUL-terminated string. Bytes that are not UTF-8 survive as decodeText has them. */
   string(): string {
     const end = this.#at < this.#end ? this.#bytes.indexOf(0, this.#at) : -1;
     if (end < 0 || end >= this.#end) {
       this.overrun = true;
       return '';
     }
-    const text = this.#bytes.toString('utf8', this.#at, end);
-    if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(this.#at, end))) this.garbled = true;
+    const text = decodeText(this.#bytes, this.#at, end);
     this.#at = end + 1;
     return text;
   }
@@ -156,6 +152,17 @@ export class Encoder {
     if (bytes.length === 0) return;
     this.parts.push(bytes);
     this.extra += bytes.length;
+  }
+}
+
+/** A READ's answer in a buffer that goes back to its owner as soon as the kernel has it. */
+export class Lent {
+  readonly bytes: Uint8Array;
+  readonly release: () => void;
+
+  constructor(bytes: Uint8Array, release: () => void) {
+    this.bytes = bytes;
+    this.release = release;
   }
 }
 

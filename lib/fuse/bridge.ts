@@ -1,0 +1,122 @@
+import type { Client, Fid, RequestOptions } from '../client/index.js';
+import { ConnectionLostError, errnoOf } from '../protocol/error.js';
+import type { Attributes } from '../protocol/types.js';
+import { attrOf, remember } from './attributes.js';
+import { ReadBuffers } from './buffers.js';
+import { directoryOperations } from './directories.js';
+import { fileOperations } from './files.js';
+import { type DirectoryHandle, type FileHandle, Handles } from './handles.js';
+import { Interrupts } from './interrupts.js';
+import type { Operations, Request } from './kernel/request.js';
+import type { AttrReply, EntryReply } from './kernel/structs.js';
+import { Locks } from './locks.js';
+import { Looked } from './looked.js';
+import { nameOperations } from './names.js';
+import { nodeOperations } from './node-operations.js';
+import type { Node } from './nodes.js';
+import type { BridgeOptions } from './options.js';
+import { staleIfGone, Tree } from './tree.js';
+import { xattrOperations } from './xattr.js';
+
+const EINTR = 4;
+const EIO = 5;
+
+/**
+ * Answers the kernel's requests with fids of a client. It knows requests and replies only, so it can be held against a server
+ * without any kernel. The operations are spread over one file for each kind; this is what they share.
+ */
+export class Bridge {
+  readonly client: Client;
+  readonly options: BridgeOptions;
+  readonly tree: Tree;
+  readonly files = new Handles<FileHandle>();
+  readonly directories = new Handles<DirectoryHandle>();
+  readonly buffers = new ReadBuffers();
+  readonly looked = new Looked();
+  readonly locks: Locks;
+  readonly operations: Operations;
+  /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
+  invalidate: (node: Node) => void = () => {};
+  readonly #interrupts = new Interrupts();
+
+  constructor(client: Client, options: BridgeOptions) {
+    this.client = client;
+    this.options = options;
+    this.tree = new Tree(client, options.access);
+    this.locks = new Locks(this);
+    this.operations = {
+      ...nameOperations(this),
+      ...nodeOperations(this),
+      ...fileOperations(this),
+      ...directoryOperations(this),
+      ...xattrOperations(this),
+      ...(options.locks === 'remote' ? this.locks.operations : {}),
+      forget: (nodeid, count) => this.forget(nodeid, count),
+      interrupt: (request) => this.#interrupts.add(request),
+      errno: errnoFor,
+    };
+  }
+
+  forget(nodeid: number, count: number): void {
+    const { nodes } = this.tree;
+    if (!nodes.has(nodeid)) return;
+    const node = nodes.get(nodeid);
+    if (nodes.forget(node, count)) this.tree.unpin(node);
+  }
+
+  /** One more look-up of a node by the kernel, and what it is to know of it. */
+  entry(node: Node, attributes: Attributes): EntryReply {
+    const reply = { ...this.attr(node, attributes), nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout };
+    node.lookups++;
+    return reply;
+  }
+
+  attr(node: Node, attributes: Attributes): AttrReply {
+    remember(node, attributes);
+    return { attrValid: this.options.attrTimeout, attr: attrOf(node, attributes) };
+  }
+
+  /**
+   * Runs `use` with a fid of a node. A fid that turns out to be stale is walked to anew, once. With `itself`, ENOENT says that too, as
+   * the request is about nothing but the node.
+   */
+  async with<T>(node: Node, request: Request, use: (fid: Fid, options: RequestOptions) => Promise<T>, itself = false): Promise<T> {
+    const { tree } = this;
+    const user = tree.userOf(request);
+    const options = { signal: request.signal };
+    let pin = tree.held(node, user) ?? (await tree.reach(node, user, options));
+    try {
+      return await use(pin.fid, options);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ESTALE' && !(itself && code === 'ENOENT')) throw error;
+      if (node === tree.nodes.root || node.links.length === 0) throw staleIfGone(error);
+      const open = pin;
+      tree.lose(node, user);
+      pin = await tree.reach(node, user, options);
+      open.drop();
+      // The fid of an open file is no better than it was.
+      if (pin === open) throw staleIfGone(error);
+      return await use(pin.fid, options);
+    } finally {
+      pin.drop();
+    }
+  }
+
+  /** Ends every fid and handle there is. */
+  async close(): Promise<void> {
+    this.#interrupts.stop();
+    for (const handle of this.files.values()) handle.pin.end();
+    for (const handle of this.directories.values()) handle.pin.end();
+    await this.tree.close();
+  }
+}
+
+/** Aborted is EINTR; a lost or silent server is EIO, as a disk would have it. */
+function errnoFor(error: unknown): number {
+  if (error instanceof ConnectionLostError) return EIO;
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  if (name === 'AbortError') return EINTR;
+  if (code === 'ETIMEDOUT') return EIO;
+  return errnoOf(error);
+}

@@ -1,0 +1,195 @@
+import type { Fid } from '../client/index.js';
+import { L_O_DIRECTORY, L_O_RDONLY, QTDIR } from '../protocol/constants.js';
+import { textBytes } from '../protocol/text.js';
+import type { DirectoryEntry } from '../protocol/types.js';
+import type { Bridge } from './bridge.js';
+import { DirectoryHandle } from './handles.js';
+import { FSYNC_FDATASYNC } from './kernel/constants.js';
+import { Dirents } from './kernel/dirents.js';
+import type { Operations, Request } from './kernel/request.js';
+import type { EntryReply } from './kernel/structs.js';
+import type { Node } from './nodes.js';
+import { staleIfGone } from './tree.js';
+
+/** What is read ahead of a directory at once, in bytes: the kernel mostly asks for less. */
+const CHUNK = 64 * 1024;
+/** Entries of one READDIRPLUS that are looked up at the same time. */
+const LOOKUPS = 64;
+
+/** Opening and listing directories. */
+export function directoryOperations(bridge: Bridge): Partial<Operations> {
+  const { tree, directories, client } = bridge;
+  const { nodes } = tree;
+
+  /** Entries after the cookie `offset`: what is left of an earlier reading, or read now. Empty at the end. */
+  async function entries(handle: DirectoryHandle, offset: bigint, request: Request): Promise<DirectoryEntry[]> {
+    if (offset === 0n) handle.ended = false;
+    if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended)) {
+      const count = Math.min(CHUNK, client.session.maxPayload);
+      handle.ahead = await handle.pin.fid.readdir(offset, count, request.options);
+      handle.after = offset;
+      handle.ended = handle.ahead.length === 0;
+    }
+    return handle.ahead;
+  }
+
+  /** The kernel has taken the first `count` entries. */
+  function taken(handle: DirectoryHandle, count: number): void {
+    const last = handle.ahead[count - 1];
+    if (last === undefined) return;
+    handle.after = last.offset;
+    handle.ahead = handle.ahead.slice(count);
+  }
+
+  /** The entry as a LOOKUP would have it; undefined where it cannot be looked up, which then waits for whoever wants it. */
+  async function lookedUp(
+    parent: Node,
+    dirFid: Fid,
+    entry: DirectoryEntry,
+    user: number,
+    request: Request,
+  ): Promise<EntryReply | undefined> {
+    const { name, qid } = entry;
+    const o = request.options;
+    const known = parent.children?.get(name);
+    const pin = known?.is(qid) ? known.pins?.get(user)?.hold() : undefined;
+    if (known !== undefined && pin !== undefined) {
+      try {
+        return bridge.entry(known, await pin.fid.getattr(undefined, o));
+      } catch {
+        return undefined;
+      } finally {
+        pin.drop();
+      }
+    }
+    let fid: Fid;
+    try {
+      fid = await dirFid.walk([name], o);
+    } catch {
+      return undefined;
+    }
+    try {
+      const attributes = await fid.getattr(undefined, o);
+      const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, o);
+      const reply = bridge.entry(node, attributes);
+      nodes.link(node, parent, name);
+      tree.keep(node, user, fid);
+      return reply;
+    } catch {
+      tree.clunker.give(fid);
+      return undefined;
+    }
+  }
+
+  return {
+    async opendir(_, request) {
+      const node = nodes.get(request.nodeid);
+      const user = tree.userOf(request);
+      const pin = await tree.take(node, user, request.options);
+      try {
+        await pin.fid.open(L_O_RDONLY | L_O_DIRECTORY, request.options);
+      } catch (error) {
+        pin.end();
+        throw staleIfGone(error);
+      }
+      return { fh: directories.add(new DirectoryHandle(node, pin, user)), flags: 0 };
+    },
+
+    async readdir({ fh, offset, size }, request) {
+      const handle = directories.get(fh);
+      const dirents = new Dirents(size, false);
+      let after = offset;
+      // A whole batch may be unfit to be shown; "nothing" would say that the directory ends.
+      for (;;) {
+        const list = await entries(handle, after, request);
+        let count = 0;
+        for (const entry of list) {
+          if (isFit(entry.name) && !dirents.add(direntOf(handle.node, entry))) break;
+          count++;
+        }
+        taken(handle, count);
+        if (!dirents.empty || count === 0) return dirents.bytes;
+        after = handle.after;
+      }
+    },
+
+    async readdirplus({ fh, offset, size }, request) {
+      const handle = directories.get(fh);
+      const { node: parent, user } = handle;
+      const dirents = new Dirents(size, true);
+      let after = offset;
+      for (;;) {
+        const list = await entries(handle, after, request);
+        const fitting: DirectoryEntry[] = [];
+        let room = size;
+        let count = 0;
+        for (const entry of list) {
+          if (isFit(entry.name)) {
+            room -= dirents.sizeOf(entry.name);
+            if (room < 0) break;
+            fitting.push(entry);
+          }
+          count++;
+        }
+        const found = await lookUpAll(parent, fitting, user, request);
+        for (const [index, entry] of fitting.entries()) dirents.add(direntOf(parent, entry), found[index]);
+        taken(handle, count);
+        if (!dirents.empty || count === 0) return dirents.bytes;
+        after = handle.after;
+      }
+    },
+
+    releasedir({ fh }) {
+      directories.remove(fh)?.pin.end();
+      return 0;
+    },
+
+    async fsyncdir({ fh, fsyncFlags }, request) {
+      try {
+        await directories.get(fh).pin.fid.fsync((fsyncFlags & FSYNC_FDATASYNC) !== 0, request.options);
+      } catch (error) {
+        // Not every server can, for a directory; then there is nothing it holds back.
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'EINVAL' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS' && code !== 'EBADF' && code !== 'EISDIR') throw error;
+      }
+      return 0;
+    },
+  };
+
+  async function lookUpAll(
+    parent: Node,
+    list: readonly DirectoryEntry[],
+    user: number,
+    request: Request,
+  ): Promise<(EntryReply | undefined)[]> {
+    const found: (EntryReply | undefined)[] = new Array(list.length);
+    // The handle's own fid is open, and from an open fid nothing can be walked.
+    const at = await tree.reach(parent, user, request.options);
+    let next = 0;
+    const worker = async (): Promise<void> => {
+      for (;;) {
+        const index = next++;
+        const entry = list[index];
+        if (entry === undefined) return;
+        if (entry.name !== '.' && entry.name !== '..') found[index] = await lookedUp(parent, at.fid, entry, user, request);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: Math.min(LOOKUPS, list.length) }, worker));
+    } finally {
+      at.drop();
+    }
+    return found;
+  }
+
+  /** The inode number shown is the one that stat shows, also where two files have one qid. */
+  function direntOf(parent: Node, { name, offset, qid, type }: DirectoryEntry) {
+    const known = parent.children?.get(name);
+    return { ino: known?.is(qid) ? known.ino : qid.path, offset, type: type & 0xf, name };
+  }
+}
+
+/** A server's word for a name: the kernel would refuse the whole directory for one that is none. */
+function isFit(name: string): boolean {
+  return name.length > 0 && textBytes(name) <= 255 && !name.includes('/') && !name.includes('\0');
+}

@@ -1,0 +1,76 @@
+import { ErrnoError } from '../protocol/error.js';
+import type { DirectoryEntry } from '../protocol/types.js';
+import type { Node } from './nodes.js';
+import type { Pin } from './pins.js';
+
+/** An open file. Its fid is open; it is no other handle's. */
+export class FileHandle {
+  readonly node: Node;
+  readonly pin: Pin;
+  readonly user: number;
+  /** L_O_* flags it was opened with. */
+  readonly flags: number;
+
+  constructor(node: Node, pin: Pin, user: number, flags: number) {
+    this.node = node;
+    this.pin = pin;
+    this.user = user;
+    this.flags = flags;
+  }
+}
+
+/** An open directory, and what has been read of it beyond what the kernel took. */
+export class DirectoryHandle {
+  readonly node: Node;
+  readonly pin: Pin;
+  readonly user: number;
+  /** Entries that follow the cookie `after`. */
+  ahead: DirectoryEntry[] = [];
+  after = 0n;
+  ended = false;
+
+  constructor(node: Node, pin: Pin, user: number) {
+    this.node = node;
+    this.pin = pin;
+    this.user = user;
+  }
+}
+
+/** File handles by the number the kernel has for them. Numbers are used again after their release. */
+export class Handles<T> {
+  readonly #handles: (T | undefined)[] = [];
+  readonly #free: number[] = [];
+
+  add(handle: T): number {
+    const fh = this.#free.pop() ?? this.#handles.length;
+    this.#handles[fh] = handle;
+    return fh;
+  }
+
+  /** EBADF for a number the kernel should not have. */
+  get(fh: number): T {
+    const handle = this.#handles[fh];
+    if (handle === undefined) throw new ErrnoError('EBADF');
+    return handle;
+  }
+
+  find(fh: number): T | undefined {
+    return this.#handles[fh];
+  }
+
+  remove(fh: number): T | undefined {
+    const handle = this.#handles[fh];
+    if (handle === undefined) return undefined;
+    this.#handles[fh] = undefined;
+    this.#free.push(fh);
+    return handle;
+  }
+
+  get size(): number {
+    return this.#handles.length - this.#free.length;
+  }
+
+  *values(): IterableIterator<T> {
+    for (const handle of this.#handles) if (handle !== undefined) yield handle;
+  }
+}

@@ -1,0 +1,215 @@
+import type { Client } from '../client/index.js';
+import { VERSION_L } from '../protocol/constants.js';
+import { attrOf } from './attributes.js';
+import { Bridge } from './bridge.js';
+import { Device } from './kernel/device.js';
+import { mountKernel, raiseReadAhead, unmountKernel } from './kernel/mount.js';
+import { type BridgeOptions, type CacheMode, timeouts } from './options.js';
+import type { Access } from './tree.js';
+import { servesAcl } from './xattr.js';
+
+/** How to mount. Times are in milliseconds. */
+export interface MountOptions {
+  /** Default: `open`. */
+  cache?: CacheMode;
+  /**
+   * Whose fids serve whom. Default: `user` for root (each caller is attached as itself, as Linux's own client does), else `any`.
+   */
+  access?: Access;
+  /** Users other than the mounting one may enter. Default: as root. */
+  allowOther?: boolean;
+  /** The kernel checks permissions by mode and owner. Default: as root; an ordinary user leaves it to the server. */
+  defaultPermissions?: boolean;
+  /** How long the kernel may believe attributes, that a name leads to a file, that it leads nowhere. Defaults: the cache mode's. */
+  attrTimeout?: number;
+  entryTimeout?: number;
+  negativeTimeout?: number;
+  /** `remote` (the default): fcntl and flock locks are the server's. `local`: they hold on this host only. */
+  locks?: 'remote' | 'local';
+  /** POSIX ACLs. Default: where the tree's root has them. */
+  acl?: boolean;
+  readonly?: boolean;
+  noexec?: boolean;
+  nosuid?: boolean;
+  nodev?: boolean;
+  noatime?: boolean;
+  sync?: boolean;
+  dirsync?: boolean;
+  /** The source shown in `findmnt`. Default: the server's address. */
+  fsname?: string;
+  /** The type shown is `fuse.` and this. Default: `ninep`. */
+  subtype?: string;
+  /** Unmounts when this process dies, however it does. Default: true. */
+  autoUnmount?: boolean;
+  /** Kibibytes the kernel reads ahead, as far as root may say so. Default: 4096. */
+  readAhead?: number;
+  /** Directories are listed with their entries' attributes. Default: when the kernel finds that of use. */
+  readdirplus?: 'never' | 'auto' | 'always';
+}
+
+/** What a mount has done so far. */
+export interface MountCounters {
+  /** Requests of the kernel by name. */
+  requests: Record<string, number>;
+  /** Requests that wait for an answer. */
+  pending: number;
+  /** Files the kernel knows, and those of them that have a fid for nothing else. */
+  nodes: number;
+  pinned: number;
+  openFiles: number;
+  openDirectories: number;
+}
+
+/** A mounted tree, served by this process until it is unmounted. */
+export interface Mount extends AsyncDisposable {
+  /** The real path of the mount point. */
+  readonly directory: string;
+  /** Resolves when the mount has ended, whoever ended it; rejects when serving it failed. */
+  readonly done: Promise<void>;
+  counters(): MountCounters;
+  /**
+   * Unmounts, after buffered writes have reached the server. EBUSY while somebody uses it, unless `lazy`: then it leaves the tree at once
+   * and ends when nobody uses it any more. Resolves when it is gone (lazily: detached). Idempotent.
+   */
+  unmount(options?: { lazy?: boolean }): Promise<void>;
+}
+
+/** proc(5) and sysfs, by the type that statfs tells (linux/magic.h). */
+const PROC_SUPER_MAGIC = 0x9fa0;
+const SYSFS_MAGIC = 0x62656572;
+/** The most the kernel takes in one request. */
+const MAX_WRITE = 1 << 20;
+
+/**
+ * Mounts the tree that `client` is attached to. Needs Linux; without root, also the program fusermount3. The client stays the
+ * caller's, who closes it after `done`. A server that is lost makes every request fail with EIO; unmounting works all the same.
+ *
+ * Never use a synchronous call of node:fs on the mount from the process that serves it: it waits for itself.
+ */
+export async function mount(client: Client, directory: string, options: MountOptions = {}): Promise<Mount> {
+  if (process.platform !== 'linux') throw Object.assign(new Error('mounting needs Linux'), { code: 'ENOTSUP' });
+  const root = process.geteuid?.() === 0;
+  const cache = options.cache ?? 'open';
+  const type = await client.root.statfs().then(
+    (statistics) => statistics.type,
+    () => 0,
+  );
+  const own: BridgeOptions = {
+    cache,
+    access: options.access ?? (root ? 'user' : 'any'),
+    ...timeouts(cache),
+    locks: client.dialect === VERSION_L ? (options.locks ?? 'remote') : 'local',
+    direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
+  };
+  if (options.attrTimeout !== undefined) own.attrTimeout = options.attrTimeout;
+  if (options.entryTimeout !== undefined) own.entryTimeout = options.entryTimeout;
+  if (options.negativeTimeout !== undefined) own.negativeTimeout = options.negativeTimeout;
+  const posixAcl = options.acl ?? (client.dialect === VERSION_L && (await servesAcl(client.root)));
+  const bridge = new Bridge(client, own);
+  // Refuses here, and not at the first access, a root that is none.
+  attrOf(bridge.tree.nodes.root, await client.root.getattr());
+  const kernel = await mountKernel(directory, {
+    fsname: options.fsname ?? client.session.address,
+    subtype: options.subtype ?? 'ninep',
+    allowOther: options.allowOther ?? root,
+    defaultPermissions: options.defaultPermissions ?? root,
+    maxRead: MAX_WRITE,
+    ...flags(options),
+  });
+  const device = new Device(kernel.fd, bridge.operations, {
+    maxWrite: MAX_WRITE,
+    maxReadahead: MAX_WRITE,
+    remoteLocks: own.locks === 'remote',
+    writeback: cache === 'loose',
+    posixAcl,
+    explicitInvalidation: false,
+    cacheSymlinks: cache !== 'none',
+    readdirplus: options.readdirplus ?? 'auto',
+  });
+  bridge.invalidate = (node) => device.notify.attributes(node.id);
+  device.start();
+  const done = device.done.finally(async () => {
+    kernel.release();
+    await bridge.close();
+  });
+  done.catch(() => {});
+  try {
+    await device.ready;
+  } catch (error) {
+    await unmountKernel(kernel.directory, true).catch(() => {});
+    throw error;
+  }
+  await raiseReadAhead(kernel.device, options.readAhead);
+  return new KernelBackedMount(kernel.directory, device, bridge, done);
+}
+
+function flags({ readonly, noexec, nosuid, nodev, noatime, sync, dirsync, autoUnmount }: MountOptions) {
+  return {
+    ...(readonly === undefined ? {} : { readonly }),
+    ...(noexec === undefined ? {} : { noexec }),
+    ...(nosuid === undefined ? {} : { nosuid }),
+    ...(nodev === undefined ? {} : { nodev }),
+    ...(noatime === undefined ? {} : { noatime }),
+    ...(sync === undefined ? {} : { sync }),
+    ...(dirsync === undefined ? {} : { dirsync }),
+    ...(autoUnmount === undefined ? {} : { autoUnmount }),
+  };
+}
+
+class KernelBackedMount implements Mount {
+  readonly directory: string;
+  readonly done: Promise<void>;
+  readonly #device: Device;
+  readonly #bridge: Bridge;
+  #ended = false;
+
+  constructor(directory: string, device: Device, bridge: Bridge, done: Promise<void>) {
+    this.directory = directory;
+    this.#device = device;
+    this.#bridge = bridge;
+    this.done = done;
+    const ended = (): void => {
+      this.#ended = true;
+    };
+    device.done.then(ended, ended);
+  }
+
+  counters(): MountCounters {
+    const { tree, files, directories } = this.#bridge;
+    return {
+      requests: this.#device.requests(),
+      pending: this.#device.pending,
+      nodes: tree.nodes.size,
+      pinned: tree.pinned,
+      openFiles: files.size,
+      openDirectories: directories.size,
+    };
+  }
+
+  async unmount({ lazy = false }: { lazy?: boolean } = {}): Promise<void> {
+    if (!this.#ended) {
+      try {
+        await unmountKernel(this.directory, lazy);
+      } catch (error) {
+        // Somebody else was quicker.
+        if (!this.#ended && (error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+      }
+    }
+    if (!lazy) await this.done;
+  }
+
+  /** Unmounts; what is still in use is detached. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.unmount();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      await this.unmount({ lazy: true });
+    }
+  }
+}
+
+/** Unmounts a directory, whoever serves it. Errors as `Mount.unmount` has them; EINVAL where nothing is mounted. */
+export function unmount(directory: string, options: { lazy?: boolean } = {}): Promise<void> {
+  return unmountKernel(directory, options.lazy);
+}

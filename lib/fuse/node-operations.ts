@@ -1,0 +1,126 @@
+import type { AttributeChange, Fid, RequestOptions } from '../client/index.js';
+import { GETATTR_ALL, GETATTR_BASIC, GETATTR_BTIME, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import { textToBytes } from '../protocol/text.js';
+import type { Bridge } from './bridge.js';
+import {
+  FATTR_ATIME,
+  FATTR_ATIME_NOW,
+  FATTR_CTIME,
+  FATTR_FH,
+  FATTR_GID,
+  FATTR_KILL_SUIDGID,
+  FATTR_MODE,
+  FATTR_MTIME,
+  FATTR_MTIME_NOW,
+  FATTR_SIZE,
+  FATTR_UID,
+  GETATTR_FH,
+} from './kernel/constants.js';
+import type { Body } from './kernel/opcodes.js';
+import type { Operations, Request } from './kernel/request.js';
+import type { Node } from './nodes.js';
+import { staleIfGone } from './tree.js';
+
+const EFBIG = -27;
+const ENOSYS = -38;
+/** The longest target the kernel takes (PATH_MAX without its NUL). */
+const TARGET_MAX = 4095;
+const S_IXGRP = 0o010;
+
+/** All that is about one node and needs no name: attributes, link targets, the file system's own figures. */
+export function nodeOperations(bridge: Bridge): Partial<Operations> {
+  const { tree, files } = bridge;
+  const { nodes } = tree;
+
+  /** With the fid of an open file where the kernel names one, which works after the last name is gone; else with the node's. */
+  function withFile<T>(fh: number | undefined, request: Request, use: (fid: Fid, o: RequestOptions) => Promise<T>): Promise<T> {
+    const node = nodes.get(request.nodeid);
+    const handle = fh === undefined ? undefined : files.find(fh);
+    if (handle !== undefined && handle.node === node) return use(handle.pin.fid, request.options);
+    return bridge.with(node, request, use, true).catch((error: unknown) => {
+      throw staleIfGone(error);
+    });
+  }
+
+  return {
+    async getattr({ flags, fh }, request) {
+      const attributes = await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, (fid, o) => fid.getattr(GETATTR_BASIC, o));
+      return bridge.attr(nodes.get(request.nodeid), attributes);
+    },
+
+    async statx({ flags, fh }, request) {
+      const attributes = await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, (fid, o) => fid.getattr(GETATTR_ALL, o));
+      const { valid, btime } = attributes;
+      // A server without birth times: the kernel is told to make do with getattr for good.
+      if ((valid & GETATTR_BTIME) === 0n || btime.sec === 0) return ENOSYS;
+      return { ...bridge.attr(nodes.get(request.nodeid), attributes), btime };
+    },
+
+    async setattr(body, request) {
+      const node = nodes.get(request.nodeid);
+      if ((body.valid & FATTR_SIZE) !== 0 && !Number.isSafeInteger(body.size)) return EFBIG;
+      const attributes = await withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
+        const change = changeOf(body);
+        if (change !== undefined) {
+          if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
+          await fid.setattr(change, o);
+        }
+        return fid.getattr(GETATTR_BASIC, o);
+      });
+      return bridge.attr(node, attributes);
+    },
+
+    async readlink(_, request) {
+      const target = textToBytes(await withFile(undefined, request, (fid, o) => fid.readlink(o)));
+      if (target.length === 0 || target.length > TARGET_MAX || target.includes(0)) throw new ErrnoError('EIO', { syscall: 'Treadlink' });
+      return target;
+    },
+
+    async statfs(_, request) {
+      const { blocks, bfree, bavail, files: count, ffree, bsize, namelen } = await withFile(undefined, request, (fid, o) => fid.statfs(o));
+      return { blocks, bfree, bavail, files: count, ffree, bsize, namelen: namelen || 255, frsize: bsize };
+    },
+
+    /** Only asked where the kernel does not check by itself; then the server does, at each request. */
+    access: () => ENOSYS,
+  };
+}
+
+function changeOf({ valid, mode, uid, gid, size, atime, mtime }: Body<'setattr'>): AttributeChange | undefined {
+  const change: AttributeChange = {};
+  if ((valid & FATTR_MODE) !== 0) change.mode = mode & 0o7777;
+  if ((valid & FATTR_UID) !== 0) change.uid = uid;
+  if ((valid & FATTR_GID) !== 0) change.gid = gid;
+  if ((valid & FATTR_SIZE) !== 0) change.size = size;
+  if ((valid & FATTR_ATIME) !== 0) change.atime = (valid & FATTR_ATIME_NOW) !== 0 ? 'now' : atime;
+  if ((valid & FATTR_MTIME) !== 0) change.mtime = (valid & FATTR_MTIME_NOW) !== 0 ? 'now' : mtime;
+  if ((valid & FATTR_CTIME) !== 0) change.ctime = true;
+  return Object.keys(change).length === 0 ? undefined : change;
+}
+
+/** A new owner always takes the set-user-ID bit away (chown(2)), a new size if the kernel says so. */
+function losesPrivilege({ valid }: Body<'setattr'>): boolean {
+  if ((valid & FATTR_MODE) !== 0) return false;
+  return (valid & (FATTR_UID | FATTR_GID)) !== 0 || (valid & FATTR_KILL_SUIDGID) !== 0;
+}
+
+async function keepOutPrivilege(fid: Fid, change: AttributeChange, options: RequestOptions): Promise<void> {
+  const { mode } = await fid.getattr(GETATTR_BASIC, options);
+  const less = withoutPrivilege(mode);
+  if (less !== mode) change.mode = less & 0o7777;
+}
+
+/** The mode without set-user-ID, and without set-group-ID where that is no mark for locking (a group that may execute). */
+function withoutPrivilege(mode: number): number {
+  if ((mode & S_IFMT) !== S_IFREG) return mode;
+  return mode & ~(S_ISUID | ((mode & S_IXGRP) !== 0 ? S_ISGID : 0));
+}
+
+/** Takes the bits away that a write or a truncation by an ordinary user must not leave. Costs nothing where there are none. */
+export async function dropPrivilegeBits(node: Node, fid: Fid, options: RequestOptions): Promise<void> {
+  if (withoutPrivilege(node.mode) === node.mode) return;
+  const { mode } = await fid.getattr(GETATTR_BASIC, options);
+  node.mode = withoutPrivilege(mode);
+  if (node.mode !== mode) await fid.setattr({ mode: node.mode & 0o7777 }, options);
+}

@@ -1,0 +1,31 @@
+import type { Access } from './tree.js';
+
+/**
+ * How much the kernel may keep. `none`: nothing, every read and write reaches the server. `open`: names and attributes for a second; a file's pages
+ * between opens while it stays unchanged; what a closed file held is what the next open sees. `loose`: everything for long, writes
+ * gather: for one client alone.
+ */
+export type CacheMode = 'none' | 'open' | 'loose';
+
+/** What the bridge goes by; times in ms. */
+export interface BridgeOptions {
+  cache: CacheMode;
+  access: Access;
+  /** How long the kernel may believe attributes. */
+  attrTimeout: number;
+  /** How long a name may lead where it leads. */
+  entryTimeout: number;
+  /** How long a name may lead nowhere. */
+  negativeTimeout: number;
+  /** `remote`: locks are the server's. `local`: they stay on this host. */
+  locks: 'remote' | 'local';
+  /** Every file is read past the page cache: proc and sysfs, whose files have no size that means anything. */
+  direct: boolean;
+}
+
+/** The defaults of a cache mode. */
+export function timeouts(cache: CacheMode): Pick<BridgeOptions, 'attrTimeout' | 'entryTimeout' | 'negativeTimeout'> {
+  if (cache === 'none') return { attrTimeout: 0, entryTimeout: 0, negativeTimeout: 0 };
+  if (cache === 'open') return { attrTimeout: 1000, entryTimeout: 1000, negativeTimeout: 0 };
+  return { attrTimeout: 60_000, entryTimeout: 60_000, negativeTimeout: 10_000 };
+}

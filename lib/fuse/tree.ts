@@ -1,0 +1,280 @@
+import type { Client, Fid, RequestOptions } from '../client/index.js';
+import { NONUNAME } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import type { Qid } from '../protocol/types.js';
+import type { Request } from './kernel/request.js';
+import { type Node, Nodes } from './nodes.js';
+import { Clunker, Pin } from './pins.js';
+
+/**
+ * Whose view of the tree a caller gets: `any`: everybody the one of the mount's own attach; `user`: each uid one of its own, attached when it first
+ * comes; a number: that uid alone is let in.
+ */
+export type Access = 'user' | 'any' | number;
+
+/** The user of those who share the mount's own attach. */
+const SHARED = -1;
+
+/** Fids kept for nodes that nobody uses at the moment; beyond that the oldest go, and are walked to again when needed. */
+const MAX_PINS = 16384;
+
+/** The kernel's nodes and the fids that reach them. */
+export class Tree {
+  readonly client: Client;
+  readonly nodes: Nodes;
+  readonly clunker = new Clunker();
+  readonly #access: Access;
+  readonly #roots = new Map<number, Promise<Fid>>();
+  readonly #rootPins = new Map<number, Pin>();
+  /** Nodes that have pins, the longest unused first, roughly: a node moves to the end when a pin is made for it. */
+  readonly #pinned = new Set<Node>();
+
+  constructor(client: Client, access: Access) {
+    this.client = client;
+    this.#access = access;
+    this.nodes = new Nodes(client.root.qid);
+    const own = access === 'user' ? (process.geteuid?.() ?? 0) : SHARED;
+    this.#rootPins.set(own, new Pin(client.root, this.clunker));
+  }
+
+  /** For counters and tests. */
+  get pinned(): number {
+    return this.#pinned.size;
+  }
+
+  /** Whose fids serve a request. EACCES for who is not let in. */
+  userOf(request: Request): number {
+    const access = this.#access;
+    if (access === 'user') return request.uid;
+    if (access !== 'any' && request.uid !== access) throw new ErrnoError('EACCES');
+    return SHARED;
+  }
+
+  /** The fid of a node that is at hand, held; undefined where one has to be walked to. */
+  held(node: Node, user: number): Pin | undefined {
+    if (node === this.nodes.root) return this.#rootPins.get(user)?.hold();
+    const pin = node.pins?.get(user);
+    if (pin !== undefined) return pin.hold();
+    if (node.handles !== undefined) for (const handle of node.handles) if (handle.user === user) return handle.pin.hold();
+    return undefined;
+  }
+
+  /**
+   * A fid of a node, held by the caller: one that it has, or one walked to by its name. ESTALE where the name leads elsewhere by now, which
+   * makes the kernel look for itself.
+   */
+  async reach(node: Node, user: number, options?: RequestOptions): Promise<Pin> {
+    const at = this.held(node, user);
+    if (at !== undefined) return at;
+    if (node === this.nodes.root) return this.#attach(user, options);
+    const way = this.nodes.names(node, (each) => each === this.nodes.root || each.pins?.has(user) === true);
+    if (way === undefined) {
+      // Unlinked and open: whoever opened it, it is the same file.
+      if (node.handles !== undefined) for (const handle of node.handles) return handle.pin.hold();
+      throw new ErrnoError('ESTALE');
+    }
+    const from = this.held(way.from, user) ?? (await this.#attach(user, options));
+    let fid: Fid;
+    try {
+      fid = await from.fid.walk(way.names, options);
+    } catch (error) {
+      throw staleIfGone(error);
+    } finally {
+      from.drop();
+    }
+    if (!node.is(fid.qid)) {
+      this.clunker.give(fid);
+      throw new ErrnoError('ESTALE');
+    }
+    return this.keep(node, user, fid).hold();
+  }
+
+  /** What is known of a node's fids turned out to be wrong: the next one is walked to. */
+  lose(node: Node, user: number): void {
+    const pin = node.pins?.get(user);
+    if (pin === undefined) return;
+    node.pins?.delete(user);
+    pin.end();
+  }
+
+  /** Gives a node a fid that was walked to. It replaces the one before: the newest way is the surest. */
+  keep(node: Node, user: number, fid: Fid): Pin {
+    const pin = new Pin(fid, this.clunker);
+    node.pins ??= new Map();
+    node.pins.get(user)?.end();
+    node.pins.set(user, pin);
+    this.#pinned.delete(node);
+    this.#pinned.add(node);
+    if (this.#pinned.size > MAX_PINS) this.#evict();
+    return pin;
+  }
+
+  #evict(): void {
+    let tries = 64;
+    for (const node of this.#pinned) {
+      if (this.#pinned.size <= MAX_PINS || --tries < 0) return;
+      this.#pinned.delete(node);
+      if (node.spare !== undefined || [...(node.pins?.values() ?? [])].some((pin) => pin.busy)) this.#pinned.add(node);
+      else this.unpin(node);
+      node.spare?.end();
+      node.spare = undefined;
+    }
+  }
+
+  /** A fid as a pin of the caller's. */
+  pin(fid: Fid): Pin {
+    return new Pin(fid, this.clunker);
+  }
+
+  /** Ends all fids of a node but those of its handles. */
+  unpin(node: Node): void {
+    this.#pinned.delete(node);
+    for (const pin of node.pins?.values() ?? []) pin.end();
+    node.pins = undefined;
+    node.spare?.end();
+    node.spare = undefined;
+  }
+
+  /**
+   * An unopened fid of a node, the caller's own: the node's, which is then without, or a clone. Opening the node's own saves a round trip;
+   * should it be needed again, an open fid serves as well, or it is walked to.
+   */
+  async take(node: Node, user: number, options?: RequestOptions): Promise<Pin> {
+    const own = node.pins?.get(user);
+    if (own !== undefined && !node.isDirectory) {
+      node.pins?.delete(user);
+      if (node.pins?.size === 0) this.#pinned.delete(node);
+      return own;
+    }
+    if (node.spare !== undefined && this.#spareIsOf(node.spare, user)) {
+      const spare = node.spare;
+      node.spare = undefined;
+      return spare;
+    }
+    const from = await this.reach(node, user, options);
+    try {
+      return new Pin(await from.fid.clone(options), this.clunker);
+    } catch (error) {
+      throw staleIfGone(error);
+    } finally {
+      from.drop();
+    }
+  }
+
+  /** Puts an unopened fid back that was taken. */
+  putBack(node: Node, user: number, pin: Pin): void {
+    if (node.pins?.has(user) || node.isDirectory || !this.nodes.has(node.id)) {
+      pin.end();
+      return;
+    }
+    node.pins ??= new Map();
+    node.pins.set(user, pin);
+    this.#pinned.add(node);
+  }
+
+  /** Clones a directory's fid in the background, for the next who opens it or creates in it. */
+  prepare(node: Node, user: number): void {
+    if (node.spare !== undefined || this.#preparing.has(node)) return;
+    const from = this.held(node, user);
+    if (from === undefined) return;
+    this.#preparing.add(node);
+    const done = (): void => {
+      from.drop();
+      this.#preparing.delete(node);
+    };
+    from.fid.clone().then(
+      (fid) => {
+        done();
+        if (node.spare === undefined && this.nodes.has(node.id)) node.spare = new Pin(fid, this.clunker);
+        else this.clunker.give(fid);
+      },
+      // It was a favour; whoever needs it will hear of what is wrong.
+      done,
+    );
+  }
+  readonly #preparing = new Set<Node>();
+
+  #spareIsOf(spare: Pin, user: number): boolean {
+    return this.#access !== 'user' || spare.fid.attachment === this.#rootPins.get(user)?.fid.attachment;
+  }
+
+  async #attach(user: number, options: RequestOptions | undefined): Promise<Pin> {
+    const there = this.#rootPins.get(user);
+    if (there !== undefined) return there.hold();
+    let attaching = this.#roots.get(user);
+    if (attaching === undefined) {
+      const { uname, aname } = this.client.root.attachment;
+      // v9fs's way: a number, and no name that might contradict it.
+      attaching = this.client.attach({ uname: user === NONUNAME ? uname : '', aname, uid: user });
+      this.#roots.set(user, attaching);
+      attaching.then(
+        (fid) => this.#rootPins.set(user, new Pin(fid, this.clunker)),
+        () => this.#roots.delete(user),
+      );
+    }
+    await (options?.signal === undefined ? attaching : abortable(attaching, options.signal));
+    const pin = this.#rootPins.get(user);
+    if (pin === undefined) throw new ErrnoError('EACCES');
+    return pin.hold();
+  }
+
+  /** Ends every fid. The client's root stays. */
+  async close(): Promise<void> {
+    for (const node of this.nodes.values()) this.unpin(node);
+    for (const pin of this.#rootPins.values()) if (pin.fid !== this.client.root) pin.end();
+    this.#rootPins.clear();
+    await this.clunker.idle();
+  }
+
+  /** What a walk gave, as a node: the one that is known for it, or a new one. `nlink` as getattr told it. */
+  async nodeFor(
+    parent: Node,
+    name: string,
+    qid: Qid,
+    nlink: number,
+    directory: boolean,
+    user: number,
+    options?: RequestOptions,
+  ): Promise<Node> {
+    const named = parent.children?.get(name);
+    if (named?.is(qid)) return named;
+    const known = this.nodes.find(qid);
+    if (known === undefined) return this.nodes.add(qid);
+    const link = known.links[known.links.length - 1];
+    // One file with two names but one link, or a directory with two: it was renamed behind our back, or the server gives one qid
+    // to files of two of its file systems.
+    if (link === undefined || (!directory && nlink > 1)) return known;
+    if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
+    this.nodes.unlink(link.parent, link.name);
+    return known;
+  }
+
+  async #leadsTo(parent: Node, name: string, qid: Qid, user: number, options: RequestOptions | undefined): Promise<boolean> {
+    let at: Pin | undefined;
+    try {
+      at = await this.reach(parent, user, options);
+      const fid = await at.fid.walk([name], options);
+      this.clunker.give(fid);
+      return fid.qid.path === qid.path && fid.qid.type === qid.type;
+    } catch {
+      return false;
+    } finally {
+      at?.drop();
+    }
+  }
+}
+
+/** A fid whose file has gone is stale: the kernel then looks again, by name. */
+export function staleIfGone(error: unknown): unknown {
+  if (error instanceof ErrnoError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+    return new ErrnoError('ESTALE', {}, { cause: error });
+  return error;
+}
+
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = (): void => reject(new ErrnoError('EINTR'));
+    signal.addEventListener('abort', aborted, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
+}

@@ -1,0 +1,98 @@
+import type { Fid, RequestOptions } from '../client/index.js';
+import { XATTR_SIZE_MAX } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import type { Bridge } from './bridge.js';
+import type { Operations, Request } from './kernel/request.js';
+
+const ERANGE = -34;
+const EOPNOTSUPP = -95;
+
+/** The largest list of names Linux passes on, in bytes. */
+const XATTR_LIST_MAX = 65536;
+
+/** Extended attributes, POSIX ACLs among them. */
+export function xattrOperations(bridge: Bridge): Partial<Operations> {
+  const { tree } = bridge;
+  const { nodes } = tree;
+  /** Whether the server has anything to say about the names with a prefix. */
+  const served = new Map<string, Promise<boolean>>();
+
+  /** Asked once, of the root: security modules ask for their attributes at every turn, and most servers have none. */
+  function serves(name: string): Promise<boolean> {
+    const prefix = name.slice(0, name.indexOf('.') + 1);
+    let answer = served.get(prefix);
+    if (answer === undefined) {
+      answer = prefix === 'user.' ? Promise.resolve(true) : isServed(bridge.client.root, name);
+      served.set(prefix, answer);
+    }
+    return answer;
+  }
+
+  async function value(name: string, limit: number, request: Request): Promise<Uint8Array> {
+    return bridge.with(nodes.get(request.nodeid), request, (fid, o) =>
+      readValue(fid, name, limit, tree.clunker.give.bind(tree.clunker), o),
+    );
+  }
+
+  const sized = (bytes: Uint8Array, size: number): Uint8Array | { size: number } | number => {
+    if (size === 0) return { size: bytes.length };
+    return bytes.length > size ? ERANGE : bytes;
+  };
+
+  return {
+    async getxattr({ name, size }, request) {
+      if (!(await serves(name))) return EOPNOTSUPP;
+      return sized(await value(name, XATTR_SIZE_MAX, request), size);
+    },
+
+    async listxattr({ size }, request) {
+      return sized(await value('', XATTR_LIST_MAX, request), size);
+    },
+
+    async setxattr({ name, value: bytes, flags }, request) {
+      // On the wire an empty value is the attribute's end.
+      if (bytes.length === 0 || !(await serves(name))) return EOPNOTSUPP;
+      await bridge.with(nodes.get(request.nodeid), request, (fid, o) => fid.setxattr(name, bytes, flags, o));
+      return 0;
+    },
+
+    async removexattr({ name }, request) {
+      if (!(await serves(name))) return EOPNOTSUPP;
+      await bridge.with(nodes.get(request.nodeid), request, async (fid, o) => {
+        // What is not there cannot be removed, but not every server minds.
+        const { fid: found } = await fid.xattrwalk(name, o);
+        tree.clunker.give(found);
+        await fid.removexattr(name, o);
+      });
+      return 0;
+    },
+  };
+}
+
+async function readValue(fid: Fid, name: string, limit: number, end: (fid: Fid) => void, options: RequestOptions): Promise<Uint8Array> {
+  const { fid: found, size } = await fid.xattrwalk(name, options);
+  try {
+    if (size > limit) throw new ErrnoError('E2BIG', { syscall: 'Txattrwalk' });
+    const bytes = new Uint8Array(size);
+    const count = size === 0 ? 0 : await found.read(bytes, 0, options);
+    return bytes.subarray(0, count);
+  } finally {
+    end(found);
+  }
+}
+
+async function isServed(root: Fid, name: string): Promise<boolean> {
+  try {
+    const { fid } = await root.xattrwalk(name);
+    fid.clunk().catch(() => {});
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code !== 'EOPNOTSUPP' && code !== 'ENOSYS';
+  }
+}
+
+/** Whether the tree's root can have POSIX ACLs. */
+export function servesAcl(root: Fid): Promise<boolean> {
+  return isServed(root, 'system.posix_acl_access');
+}
