@@ -1,3 +1,5 @@
+export { type Address, type DialOptions, dial, parseAddress } from '../transport/index.js';
+export type { Receiver, Transport } from '../transport/transport.js';
 export type { CallOptions, Done } from './call.js';
 export { dialectNamed, type OpenOptions, openSession } from './dial.js';
 export { Session, type SessionOptions } from './session.js';

@@ -1,0 +1,66 @@
+import type { Handle } from './handle.js';
+import { Unable } from './outcome.js';
+import type { Trial } from './trial.js';
+
+/** A directory of one check, made when it is first wanted, below the scratch directory. */
+export class Place {
+  readonly #above: readonly string[];
+  readonly #name: string;
+  /** Why there is no scratch directory, if there is none. */
+  readonly #problem: string | undefined;
+  #making: Promise<void> | undefined;
+
+  /** `above`: the names that lead to the scratch directory. */
+  constructor(above: readonly string[], name: string, problem?: string) {
+    this.#above = above;
+    this.#name = name;
+    this.#problem = problem;
+  }
+
+  get made(): boolean {
+    return this.#making !== undefined;
+  }
+
+  async dir(trial: Trial): Promise<Handle> {
+    this.#making ??= this.#make(trial);
+    await this.#making;
+    return walkFar(trial, [...this.#above, this.#name]);
+  }
+
+  async #make(trial: Trial): Promise<void> {
+    if (this.#problem !== undefined) throw new Unable(`no directory to work in: ${this.#problem}`);
+    try {
+      const above = await walkFar(trial, this.#above);
+      await above.mkdir(this.#name, 0o755);
+      await above.clunk();
+    } catch (error) {
+      throw new Unable(`no directory to work in: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Takes it away with all that is in it. */
+  async remove(trial: Trial): Promise<void> {
+    if (!this.made) return;
+    const above = await walkFar(trial, this.#above);
+    await removeTree(above, this.#name);
+    await above.clunk();
+  }
+}
+
+/** A new fid below a new attach. */
+export async function walkFar(trial: Trial, names: readonly string[]): Promise<Handle> {
+  const root = await trial.root();
+  if (names.length === 0) return root;
+  const there = await root.walk(...names);
+  await root.clunk();
+  return there;
+}
+
+/** Removes a file, or a directory with all below it. With Tremove, which every server has. */
+export async function removeTree(directory: Handle, name: string): Promise<void> {
+  const fid = await directory.walk(name);
+  if ((fid.qid.type & 0x80) !== 0) {
+    for (const child of await fid.names()) await removeTree(fid, child);
+  }
+  await fid.remove();
+}

@@ -1,0 +1,183 @@
+import { NOFID } from '../protocol/constants.js';
+import { ConnectionLostError } from '../protocol/error.js';
+import type { Body, Reply, TName } from '../protocol/messages.js';
+import { Handle } from './handle.js';
+import { Deviation } from './outcome.js';
+import type { Place } from './place.js';
+import type { Answer, Wire } from './wire.js';
+
+/** Who attaches, and to what. */
+export interface Attach {
+  uname: string;
+  aname: string;
+  uid: number;
+}
+
+/** What a trial stands on. */
+export interface Ground {
+  /** A new connection, with a version agreed on; `msize` other than the usual one if given. */
+  connect(msize?: number): Promise<Wire>;
+  /** A new connection on which nothing has been said. */
+  dial(): Promise<Wire>;
+  readonly attach: Attach;
+  readonly gid: number;
+  readonly msize: number;
+  /** Milliseconds to wait for what may never come. */
+  readonly patience: number;
+}
+
+/** The number of no fid of any trial. */
+export const STRANGER = 0x00ffeedd;
+
+/** One run of one check: its connections, its fids, its directory. */
+export class Trial {
+  readonly ground: Ground;
+  readonly wire: Wire;
+  readonly #place: Place;
+  readonly #fids = new Set<number>();
+  readonly #others: Trial[] = [];
+  readonly #wires = new Set<Wire>();
+
+  constructor(ground: Ground, wire: Wire, place: Place) {
+    this.ground = ground;
+    this.wire = wire;
+    this.#place = place;
+  }
+
+  get gid(): number {
+    return this.ground.gid;
+  }
+
+  /** The most that one Tread or Twrite may ask for, in bytes. */
+  get payload(): number {
+    return this.wire.msize - 24;
+  }
+
+  get patience(): number {
+    return this.ground.patience;
+  }
+
+  request<N extends TName>(name: N, body: Body<N>): Promise<Reply<N>> {
+    return this.wire.request(name, body);
+  }
+
+  /** A number that is in nobody's use. What the server then knows by it is clunked after the check. */
+  newFid(): number {
+    const number = this.wire.newFid();
+    this.#fids.add(number);
+    return number;
+  }
+
+  /** The server was told to forget it. */
+  ended(number: number): void {
+    this.#fids.delete(number);
+  }
+
+  /** A new attach. */
+  async root(): Promise<Handle> {
+    const fid = this.newFid();
+    const { qid } = await this.request('Tattach', this.attachBody(fid));
+    return new Handle(this, fid, qid);
+  }
+
+  attachBody(fid: number): Body<'Tattach'> {
+    const { uname, aname, uid } = this.ground.attach;
+    return { fid, afid: NOFID, uname, aname, nUname: uid };
+  }
+
+  /** A new fid for this check's own directory, which is empty at first. */
+  dir(): Promise<Handle> {
+    return this.#place.dir(this);
+  }
+
+  /** A new fid for a new file in the check's directory. */
+  async file(content: string | Uint8Array = '', name = 'file'): Promise<Handle> {
+    const dir = await this.dir();
+    await dir.make(name, content);
+    return dir.walk(name);
+  }
+
+  /** The same check's second connection, to be used beside the first. */
+  async other(msize?: number): Promise<Trial> {
+    const other = new Trial(this.ground, await this.ground.connect(msize), this.#place);
+    this.#others.push(other);
+    return other;
+  }
+
+  /** A connection on which nothing has been said. */
+  async dial(): Promise<Wire> {
+    const wire = await this.ground.dial();
+    this.#wires.add(wire);
+    return wire;
+  }
+
+  /** The promise's value, or a deviation if there is none in time. */
+  async soon<T>(promise: Promise<T>, what: string): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Deviation(what)), this.patience);
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The answer, or undefined where the server ended the connection instead. */
+  async answerOrEnd(answer: Promise<Answer>, what = 'it neither answered nor dropped the connection'): Promise<Answer | undefined> {
+    try {
+      return await this.soon(answer, what);
+    } catch (error) {
+      if (error instanceof ConnectionLostError && !(error.cause instanceof Deviation)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Waits for `work`, which may fail only because the connection has ended. */
+  async unlessEnded(wire: Wire, work: Promise<void>): Promise<void> {
+    try {
+      await this.soon(work, 'the connection goes on, but nothing is answered');
+    } catch (error) {
+      if (wire.lost === undefined || !(error instanceof ConnectionLostError)) throw error;
+    }
+  }
+
+  /** The server is there and does what it did before, if need be on a new connection. */
+  async alive(): Promise<void> {
+    const trial = this.wire.lost === undefined ? this : await this.other();
+    await this.soon(
+      trial.root().then((root) => root.clunk()),
+      'the server does not answer any more',
+    );
+  }
+
+  /** Everything that was asked and not answered, on all its connections. */
+  get unanswered(): string[] {
+    return [this.wire, ...this.#others.map(({ wire }) => wire), ...this.#wires].flatMap(({ unanswered }) => unanswered);
+  }
+
+  get strays(): string[] {
+    return [this.wire, ...this.#others.map(({ wire }) => wire)].flatMap(({ strays }) => strays);
+  }
+
+  /** Ends all that waits, with this error. */
+  giveUp(error: Error): void {
+    for (const { wire } of [this, ...this.#others]) wire.destroy(error);
+    for (const wire of this.#wires) wire.destroy(error);
+  }
+
+  /** Clunks what the check left, and ends its further connections. */
+  async end(): Promise<void> {
+    for (const wire of this.#wires) wire.destroy();
+    for (const other of this.#others) {
+      await other.end();
+      other.wire.destroy();
+    }
+    this.wire.strays.length = 0;
+    const clunks = [...this.#fids].map((fid) => this.request('Tclunk', { fid }));
+    this.#fids.clear();
+    // Not all of them came to be.
+    await Promise.allSettled(clunks);
+  }
+}
