@@ -1,0 +1,76 @@
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { afterEach, describe, expect, test } from 'vitest';
+import { Devices } from '../../../lib/server/local/devices.js';
+import type { MultiDevices } from '../../../lib/server/local/index.js';
+import { run } from '../../support/child.js';
+import { requires } from '../../support/requires.js';
+import { TemporaryDirectory } from '../../support/temporary.js';
+import { caller, Exported, outcome } from './exported.js';
+
+requires({ root: true, programs: ['mount'], linux: true })('an export over several file systems', () => {
+  let directory: TemporaryDirectory;
+
+  async function make(multidevs: MultiDevices, warn: (message: string) => void = () => {}): Promise<Exported> {
+    directory = new TemporaryDirectory('local');
+    for (const name of ['m1', 'm2']) {
+      mkdirSync(directory.join(name));
+      await run('mount', ['-t', 'tmpfs', 'ninep-test', directory.join(name)]);
+      mkdirSync(directory.join(name, 'dir'));
+      writeFileSync(directory.join(name, 'dir/f'), name);
+    }
+    writeFileSync(directory.join('f'), '');
+    mkdirSync(directory.join('bound'));
+    await run('mount', ['--bind', directory.join('m1/dir'), directory.join('bound')]);
+    return Exported.make({ multidevs, warn }, directory);
+  }
+
+  afterEach(() => directory.remove());
+
+  test('remap: no two files have one qid path, and one file has one', async () => {
+    await using e = await make('remap');
+    // Two fresh tmpfs give their files the same numbers: that is what this is about.
+    expect(statSync(e.host('m1/dir/f')).ino).toBe(statSync(e.host('m2/dir/f')).ino);
+    const [one, two, bound] = [await e.attributes('m1/dir/f'), await e.attributes('m2/dir/f'), await e.attributes('bound/f')];
+    expect(one.qid.path).not.toBe(two.qid.path);
+    expect(bound.qid.path).toBe(one.qid.path);
+    expect((await e.attributes('f')).qid.path).toBe(BigInt(statSync(e.host('f')).ino));
+    expect(await outcome(() => e.at('m1', (m1) => e.at('f', (f) => m1.link('l', f, caller()))))).toBe('EXDEV');
+    expect(await outcome(() => e.at('m1', (m1) => e.root.rename('f', m1, 'f', caller())))).toBe('EXDEV');
+    const up = await e.at('bound', (node) => node.parent(caller()));
+    expect(up).toBe(e.root);
+    up.release();
+  });
+
+  test('forbid: other file systems are refused', async () => {
+    const warnings: string[] = [];
+    await using e = await make('forbid', (message) => warnings.push(message));
+    expect(await outcome(() => e.walk('m1'))).toBe('ENODEV');
+    expect(await outcome(() => e.walk('bound'))).toBe('ENODEV');
+    expect(await outcome(() => e.walk('f').then((node) => node.release()))).toBe('done');
+    expect(warnings).toHaveLength(1);
+  });
+
+  test('warn: they are served with the numbers they have, and it is said once', async () => {
+    const warnings: string[] = [];
+    await using e = await make('warn', (message) => warnings.push(message));
+    const [one, two] = [await e.attributes('m1/dir/f'), await e.attributes('m2/dir/f')];
+    expect(one.qid.path).toBe(two.qid.path);
+    expect(warnings).toHaveLength(1);
+  });
+});
+
+describe('qid paths', () => {
+  const statfs = { type: 0xef53, bsize: 4096, blocks: 0n, bfree: 0n, bavail: 0n, files: 0n, ffree: 0n, fsid: 0n, namelen: 255 };
+
+  test('large inode numbers never meet those of another device', () => {
+    const devices = new Devices('remap', false, () => {});
+    const [first, second] = [devices.add(1, statfs), devices.add(2, statfs)];
+    const seen = new Set<bigint>();
+    for (const device of [first, second]) {
+      for (const ino of [1n, 2n, (1n << 48n) - 1n, 1n << 48n, (1n << 63n) + 5n, (1n << 64n) - 1n]) seen.add(devices.path(device, ino));
+    }
+    expect(seen.size).toBe(12);
+    expect(devices.path(first, 77n)).toBe(77n);
+    for (const path of seen) expect(path).toBeLessThan(1n << 64n);
+  });
+});
