@@ -1,16 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import debug from 'debug';
 import { addressName, type ExecAddress } from './address.js';
+import { atExit, signalProcess } from './children.js';
 import { abortError, TransportError, wrapError } from './error.js';
 import { type StreamOptions, StreamTransport } from './stream.js';
+import { Tail } from './tail.js';
 import type { Transport } from './transport.js';
 
 const trace = debug('ninep:exec');
-/** Lines and bytes of the child's stderr that an error quotes. */
-const TAIL_LINES = 5;
-const LINE_LENGTH = 300;
 /** Milliseconds a child has to end by itself once its stdin has, and again between asking it to and ending it. */
 const GRACE = 2000;
 
@@ -38,7 +36,7 @@ export async function connectProcess(address: ExecAddress, options: ProcessOptio
     child.once('spawn', resolve);
     child.once('error', (error) => reject(wrapError(error, 'spawn', name)));
   });
-  const tail = new Tail(child);
+  const tail = new Tail(child, (line) => trace('%d: %s', child.pid, line));
   const grace = options.grace ?? GRACE;
   const { stdin, stdout } = child as ChildProcess & { stdin: Socket; stdout: Socket };
   // A child that exits while something it started still holds its stdout would keep the stream open.
@@ -60,25 +58,19 @@ class Group {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
   #ending: Promise<boolean> | undefined;
-  readonly #last = () => this.signal('SIGKILL');
 
   constructor(child: ChildProcess) {
     this.#child = child;
-    process.on('exit', this.#last);
+    const forget = atExit(() => this.signal('SIGKILL'));
     this.#exited = new Promise((resolve) => {
       child.once('exit', () => resolve());
       child.once('error', () => resolve());
     });
-    void this.#exited.then(() => process.off('exit', this.#last));
+    void this.#exited.then(forget);
   }
 
   signal(signal: NodeJS.Signals): void {
-    if (this.#child.pid === undefined) return;
-    try {
-      process.kill(-this.#child.pid, signal);
-    } catch (error) {
-      trace('kill %d: %o', this.#child.pid, error);
-    }
+    if (this.#child.pid !== undefined) signalProcess(-this.#child.pid, signal);
   }
 
   /** Resolves when the child is gone, to whether it had to be asked. Its stdin has ended: it may be about to go by itself. */
@@ -103,35 +95,5 @@ class Group {
     const gone = await Promise.race([this.#exited.then(() => true), late]);
     clearTimeout(timer);
     return gone;
-  }
-}
-
-/** The last lines that a child wrote to stderr. */
-class Tail {
-  readonly lines: string[] = [];
-  readonly done: Promise<void>;
-
-  constructor(child: ChildProcess) {
-    const { stderr } = child;
-    if (stderr === null) {
-      this.done = Promise.resolve();
-      return;
-    }
-    const reader = createInterface({ input: stderr });
-    reader.on('line', (line) => {
-      trace('%d: %s', child.pid, line);
-      this.lines.push(line.slice(0, LINE_LENGTH));
-      if (this.lines.length > TAIL_LINES) this.lines.shift();
-    });
-    // Something that left the child's group may hold stderr for ever: what there is, is enough.
-    this.done = new Promise((resolve) => {
-      reader.once('close', resolve);
-      child.once('exit', () =>
-        setTimeout(() => {
-          stderr.destroy();
-          reader.close();
-        }, GRACE / 4).unref(),
-      );
-    });
   }
 }
