@@ -29,9 +29,8 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
   }
 
   async function value(name: string, limit: number, request: Request): Promise<Uint8Array> {
-    return bridge.with(nodes.get(request.nodeid), request, (fid, o) =>
-      readValue(fid, name, limit, tree.clunker.give.bind(tree.clunker), o),
-    );
+    const end = (found: Fid): void => tree.clunker.give(found);
+    return bridge.with(nodes.get(request.nodeid), request, (fid, o) => readValue(fid, name, limit, end, o), true);
   }
 
   const sized = (bytes: Uint8Array, size: number): Uint8Array | { size: number } | number => {
@@ -52,18 +51,23 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
     async setxattr({ name, value: bytes, flags }, request) {
       // On the wire an empty value is the attribute's end.
       if (bytes.length === 0 || !(await serves(name))) return EOPNOTSUPP;
-      await bridge.with(nodes.get(request.nodeid), request, (fid, o) => fid.setxattr(name, bytes, flags, o));
+      await bridge.with(nodes.get(request.nodeid), request, (fid, o) => fid.setxattr(name, bytes, flags, o), true);
       return 0;
     },
 
     async removexattr({ name }, request) {
       if (!(await serves(name))) return EOPNOTSUPP;
-      await bridge.with(nodes.get(request.nodeid), request, async (fid, o) => {
-        // What is not there cannot be removed, but not every server minds.
-        const { fid: found } = await fid.xattrwalk(name, o);
-        tree.clunker.give(found);
-        await fid.removexattr(name, o);
-      });
+      await bridge.with(
+        nodes.get(request.nodeid),
+        request,
+        async (fid, o) => {
+          // What is not there cannot be removed, but not every server minds.
+          const { fid: found } = await fid.xattrwalk(name, o);
+          tree.clunker.give(found);
+          await fid.removexattr(name, o);
+        },
+        true,
+      );
       return 0;
     },
   };

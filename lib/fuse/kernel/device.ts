@@ -1,3 +1,5 @@
+import debug from 'debug';
+import { errnoName } from '../../protocol/errno.js';
 import { errnoOf } from '../../protocol/error.js';
 import { close, EAGAIN, EINTR, read, write, writev } from '../../sys/io.js';
 import { SystemError } from '../../sys/libc.js';
@@ -9,6 +11,8 @@ import { Notifier } from './notifier.js';
 import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
 import { type Operations, Request } from './request.js';
 import { Decoder, Encoder, Lent } from './structs.js';
+
+const trace = debug('ninep:fuse');
 
 const EIO = 5;
 const EPROTO = 71;
@@ -162,6 +166,7 @@ export class Device {
       this.#fail(unique, EINVAL);
       return;
     }
+    if (trace.enabled) trace('→ %s #%d node %d pid %d %s', entry.name, unique, nodeid, request.pid, brief(body));
     let buffer: PooledBuffer | undefined;
     if (decoder.kept) {
       buffer = this.#buffer;
@@ -288,6 +293,7 @@ export class Device {
     if (this.#ended) return;
     const encoder = this.#encoder;
     encoder.header(-errno, unique);
+    if (trace.enabled) trace('← #%d %s', unique, errno === 0 ? `${encoder.size + encoder.extra} bytes` : errnoName(errno));
     let result: number;
     if (encoder.extra === 0) {
       result = write(this.#fd, encoder.bytes, 0, encoder.size);
@@ -304,6 +310,12 @@ export class Device {
     }
     this.close(new SystemError(result, 'write', '/dev/fuse'));
   }
+}
+
+/** A request's fields in one line; of data, the length. */
+function brief(body: unknown): string {
+  const fields = Object.entries(body ?? {}) as [string, unknown][];
+  return fields.map(([name, value]) => `${name} ${value instanceof Uint8Array ? `${value.length} bytes` : String(value)}`).join(' ');
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {
