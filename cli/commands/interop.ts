@@ -1,0 +1,79 @@
+import type { Argv, CommandModule } from 'yargs';
+import { type ConnectionArguments, connectionOptions } from '../connection.js';
+import { UsageError } from '../failure.js';
+
+interface InteropArguments extends ConnectionArguments {
+  address: string[];
+  suite: string[] | undefined;
+  check: string[] | undefined;
+  json: boolean;
+  markdown: string | undefined;
+  list: boolean;
+  directory: string | undefined;
+}
+
+export const interopCommand: CommandModule<object, InteropArguments> = {
+  command: 'interop [address..]',
+  describe: 'hold a server against the protocol, check by check',
+  builder: (yargs: Argv) =>
+    connectionOptions(yargs)
+      .positional('address', { type: 'string', array: true, default: [], describe: 'one server or several to compare' })
+      .option('suite', {
+        type: 'string',
+        array: true,
+        nargs: 1,
+        describe: 'only this group of checks (may be repeated; --list names them)',
+      })
+      .option('check', { type: 'string', array: true, nargs: 1, describe: 'only this check, or walk.* for all that begin so' })
+      .option('directory', { type: 'string', describe: 'the directory of the export to work in' })
+      .option('json', { type: 'boolean', default: false, describe: 'print JSON' })
+      .option('markdown', { type: 'string', describe: 'write a table of all servers to this file' })
+      .option('list', { type: 'boolean', default: false, describe: 'print the checks and the rules they are about' })
+      .example('ninep interop tcp://127.0.0.1:5640/srv', 'every check against one server')
+      .example('ninep interop tcp://a/x tcp://b/x --markdown table.md', 'two servers side by side') as unknown as Argv<InteropArguments>,
+  async handler(argv) {
+    const { allChecks, formatText, groupNames, interop, summary, toJSON, toMarkdown } = await import('../../lib/interop/index.js');
+    const { dialectNamed } = await import('../../lib/index.js');
+    if (argv.list) {
+      for (const group of groupNames) {
+        console.log(`${group}:`);
+        for (const check of allChecks) if (check.group === group) console.log(`  ${check.id}: ${check.rule} (${check.source})`);
+      }
+      return;
+    }
+    if (argv.address.length === 0) throw new UsageError('interop with whom? ADDRESS…');
+    const known: readonly string[] = groupNames;
+    for (const suite of argv.suite ?? []) {
+      if (!known.includes(suite)) throw new UsageError(`--suite ${suite}: the groups are ${groupNames.join(', ')}`);
+    }
+    const live = process.stderr.isTTY === true;
+    const reports = [];
+    for (const address of argv.address) {
+      const report = await interop(address, {
+        groups: argv.suite,
+        checks: argv.check,
+        dialect: dialectNamed(argv.dialect),
+        msize: argv.msize,
+        aname: argv.aname,
+        uname: argv.uname,
+        uid: argv.uid,
+        directory: argv.directory?.split('/').filter((name) => name !== ''),
+        ...(argv.timeout !== undefined && { timeout: argv.timeout * 1000 }),
+        onResult: (_result, done, total) => {
+          if (live) process.stderr.write(`\r${address}: ${done} of ${total} `);
+        },
+      });
+      if (live) process.stderr.write('\r\x1b[K');
+      reports.push(report);
+      if (!argv.json) console.log(formatText(report));
+    }
+    if (argv.json) console.log(toJSON(reports));
+    if (argv.markdown !== undefined) {
+      const { writeFile } = await import('node:fs/promises');
+      await writeFile(argv.markdown, toMarkdown(reports));
+    }
+    if (!argv.json && reports.length > 1) for (const report of reports) console.log(summary(report));
+    // Some check could not be carried out at all: what is said about the server is incomplete.
+    if (reports.some(({ counts }) => counts.error > 0)) process.exitCode = 1;
+  },
+};
