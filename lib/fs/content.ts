@@ -1,0 +1,113 @@
+import type { Fid } from '../client/fid.js';
+import type { RequestOptions } from '../client/verbs.js';
+import { GETATTR_MODE, GETATTR_SIZE, S_IFMT, S_IFREG } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import { toBytes } from './arguments.js';
+import { invalidArgType, throwIfAborted } from './errors.js';
+import type { OpenFile } from './open-file.js';
+
+/** What is read together with the attributes: most files end within it. */
+const FIRST = 64 * 1024;
+/** Memory taken on a server's word for the size of a file, at a time. */
+const PIECE = 64 * 1024 * 1024;
+/** The largest buffer that Node fills from a file. */
+const LIMIT = 2 ** 31 - 1;
+/** Parts of a copy in flight, and bytes of one at most. */
+const COPY_PARTS = 8;
+const COPY_PART = 512 * 1024;
+
+/** All there is in an open file from `start` to its end. EISDIR; ERR_FS_FILE_TOO_LARGE over 2 GiB. */
+export async function readToEnd(fid: Fid, start: number, request: RequestOptions | undefined): Promise<Buffer> {
+  if (fid.isDirectory) throw new ErrnoError('EISDIR');
+  const head = Buffer.allocUnsafeSlow(Math.min(FIRST, fid.iounit));
+  const [reading, asking] = await Promise.allSettled([fid.read(head, start, request), fid.getattr(GETATTR_MODE | GETATTR_SIZE, request)]);
+  if (reading.status === 'rejected') throw reading.reason;
+  if (asking.status === 'rejected') throw asking.reason;
+  const { mode, size } = asking.value;
+  const count = reading.value;
+  const regular = (mode & S_IFMT) === S_IFREG;
+  // Files of /proc and the like claim no size, or a wrong one.
+  const expected = regular && size > start ? size - start : 0;
+  if (expected > LIMIT) {
+    throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
+  }
+  if (count === 0 || count === expected) return trimmed(head, count);
+  const pieces = [head.subarray(0, count)];
+  let total = count;
+  while (total < Math.max(expected, LIMIT)) {
+    const piece = Buffer.allocUnsafeSlow(expected > total ? Math.min(expected - total, PIECE) : Math.min(Math.max(total, FIRST), PIECE));
+    const more = await fid.read(piece, start + total, request);
+    total += more;
+    if (more > 0) pieces.push(piece.subarray(0, more));
+    // At the size it claims Node looks no further; where it claims none, only the end is the end.
+    if (more < piece.length || total === expected) break;
+  }
+  return Buffer.concat(pieces, total);
+}
+
+function trimmed(buffer: Buffer, count: number): Buffer {
+  return count > FIRST / 2 ? buffer.subarray(0, count) : Buffer.from(buffer.subarray(0, count));
+}
+
+function isIterable(data: unknown): data is Iterable<unknown> | AsyncIterable<unknown> {
+  return (
+    typeof data === 'object' && data !== null && !ArrayBuffer.isView(data) && (Symbol.iterator in data || Symbol.asyncIterator in data)
+  );
+}
+
+/** Writes data of any kind that `writeFile` takes, at the file's position. */
+export async function writeContent(
+  file: OpenFile,
+  data: unknown,
+  encoding: BufferEncoding | null | undefined,
+  request: RequestOptions | undefined,
+): Promise<void> {
+  if (!isIterable(data)) {
+    const bytes = toBytes(data, 'data', encoding);
+    if (bytes.length > 0) await file.write(bytes, null, request);
+    return;
+  }
+  for await (const chunk of data) {
+    throwIfAborted(request?.signal);
+    // Whoever gives the chunk may use its memory again afterwards, so each is written before the next is asked for.
+    await file.write(toBytes(chunk, 'data', encoding), null, request);
+  }
+}
+
+/** Refuses what `writeContent` cannot write, before a file is made for it. */
+export function checkContent(data: unknown): void {
+  if (typeof data === 'string' || ArrayBuffer.isView(data) || isIterable(data)) return;
+  throw invalidArgType('data', 'of type string or an instance of Buffer, TypedArray, or DataView', data);
+}
+
+/** Copies one open file into another, from the start, with a few parts in flight. Resolves with the bytes copied. */
+export async function copyContent(from: Fid, to: Fid, request: RequestOptions | undefined): Promise<number> {
+  const size = Math.min(COPY_PART, from.iounit, to.iounit);
+  let next = 0;
+  let end = Number.POSITIVE_INFINITY;
+  let copied = 0;
+  let failed = false;
+  const copyParts = async (): Promise<void> => {
+    const buffer = Buffer.allocUnsafeSlow(size);
+    while (next < end && !failed) {
+      const at = next;
+      next += size;
+      for (let done = 0; done < size && at + done < end; ) {
+        const count = await from.read(buffer.subarray(done), at + done, request);
+        if (count === 0) end = Math.min(end, at + done);
+        else copied += await to.write(buffer.subarray(done, done + count), at + done, request);
+        done += count;
+      }
+    }
+  };
+  const results = await Promise.allSettled(
+    Array.from({ length: COPY_PARTS }, () =>
+      copyParts().catch((error: unknown) => {
+        failed = true;
+        throw error;
+      }),
+    ),
+  );
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  return copied;
+}

@@ -1,0 +1,193 @@
+import { Readable } from 'node:stream';
+import type { RequestOptions } from '../client/verbs.js';
+import { toInteger } from './arguments.js';
+import { outOfRange } from './errors.js';
+import type { OpenFile } from './open-file.js';
+
+/** Where a stream gets its file from, and whether it ends it. */
+export interface Source {
+  /** The path as it was given, for `stream.path`. */
+  readonly path: string | Buffer;
+  readonly autoClose: boolean;
+  readonly flags: string | number;
+  /** Opens the file, or gives the open one. */
+  open(): Promise<OpenFile>;
+}
+
+export interface ReadStreamOptions {
+  encoding?: BufferEncoding | null | undefined;
+  emitClose?: boolean | undefined;
+  /** The first byte; the file's own position if missing. */
+  start?: number | undefined;
+  /** The last byte, itself included. */
+  end?: number | undefined;
+  /** Bytes of one chunk at most. Default: 64 KiB. */
+  highWaterMark?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Bytes asked for ahead of the consumer at most. Default: 4 MiB. */
+  readAhead?: number | undefined;
+}
+
+interface Part {
+  readonly offset: number;
+  readonly buffer: Buffer;
+  readonly count: Promise<number>;
+}
+
+const READ_AHEAD = 4 * 1024 * 1024;
+/** Bytes of one request: enough that its cost does not show, and little enough that several are in flight. */
+const REQUEST = 256 * 1024;
+
+/**
+ * As `fs.ReadStream`, with requests in flight ahead of the consumer. One at first, twice as many after each that came back full, so
+ * that somebody who wants the first line does not pay for a megabyte; never more than `readAhead` bytes.
+ */
+export class ReadStream extends Readable {
+  readonly path: string | Buffer;
+  readonly flags: string | number;
+  bytesRead = 0;
+  readonly #source: Source;
+  readonly #start: number | undefined;
+  /** First byte that is not wanted any more. */
+  readonly #limit: number;
+  readonly #chunk: number;
+  readonly #readAhead: number;
+  readonly #aborter = new AbortController();
+  readonly #parts: Part[] = [];
+  #request: RequestOptions = { signal: this.#aborter.signal };
+  #file: OpenFile | undefined;
+  #depth = 1;
+  /** Where the next request begins, and where the next byte for the consumer is. */
+  #next = 0;
+  #at = 0;
+
+  constructor(source: Source, options: ReadStreamOptions, request: RequestOptions | undefined) {
+    const { start, end, highWaterMark = 64 * 1024, encoding, emitClose = true, signal, readAhead = READ_AHEAD } = options;
+    super({
+      highWaterMark,
+      emitClose,
+      ...(encoding ? { encoding } : {}),
+      ...(signal ? { signal } : {}),
+    });
+    if (start !== undefined) toInteger(start, 'start', 0);
+    if (end !== undefined && end !== Number.POSITIVE_INFINITY) {
+      toInteger(end, 'end', 0);
+      if (start !== undefined && start > end) throw outOfRange('start', `<= "end" (here: ${end})`, start);
+    }
+    this.path = source.path;
+    this.flags = source.flags;
+    this.#source = source;
+    this.#start = start;
+    this.#limit = (end ?? Number.POSITIVE_INFINITY) + 1;
+    this.#chunk = Math.max(1, highWaterMark);
+    this.#readAhead = readAhead;
+    if (request?.timeout !== undefined) this.#request.timeout = request.timeout;
+    if (request?.signal) this.#request.signal = AbortSignal.any([this.#aborter.signal, request.signal]);
+  }
+
+  /** The number of the open file; null before it is open and after it is closed. */
+  get fd(): number | null {
+    return this.#file === undefined || this.#file.fd < 0 ? null : this.#file.fd;
+  }
+
+  get pending(): boolean {
+    return this.#file === undefined;
+  }
+
+  override _construct(callback: (error?: Error | null) => void): void {
+    this.#source.open().then(
+      (file) => {
+        file.hold();
+        this.#file = file;
+        // A stream that was destroyed meanwhile goes straight on to _destroy.
+        this.#at = this.#start ?? file.position ?? 0;
+        this.#next = this.#at;
+        callback();
+        this.emit('open', file.fd);
+        this.emit('ready');
+      },
+      (error: Error) => callback(error),
+    );
+  }
+
+  override _read(): void {
+    this.#readOn().catch((error: Error) => this.destroy(error));
+  }
+
+  async #readOn(): Promise<void> {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#ask(file);
+    const part = this.#parts.shift();
+    if (part === undefined) {
+      this.push(null);
+      return;
+    }
+    const count = await part.count;
+    if (this.destroyed) return;
+    if (count < part.buffer.length) {
+      // The end, or a short answer: what was asked for behind it does not follow on.
+      this.#forget();
+      this.#next = part.offset + count;
+      this.#depth = 1;
+      if (count === 0) {
+        this.push(null);
+        return;
+      }
+    } else this.#depth *= 2;
+    this.#at = part.offset + count;
+    if (this.#start === undefined) file.position = this.#at;
+    this.bytesRead += count;
+    for (let from = 0; from < count; from += this.#chunk) this.push(part.buffer.subarray(from, Math.min(from + this.#chunk, count)));
+  }
+
+  /** Keeps requests in flight. */
+  #ask(file: OpenFile): void {
+    const chunk = Math.min(this.#chunk, file.fid.iounit);
+    const size = Math.floor(Math.min(Math.max(REQUEST, chunk), file.fid.iounit) / chunk) * chunk;
+    const depth = Math.max(1, Math.min(this.#depth, Math.floor(this.#readAhead / size)));
+    while (this.#parts.length < depth && this.#next < this.#limit) {
+      // The first request is no larger than a chunk: most files end there.
+      const wanted = this.#depth === 1 ? Math.min(size, Math.max(chunk, Math.floor((64 * 1024) / chunk) * chunk)) : size;
+      const buffer = Buffer.allocUnsafeSlow(Math.min(wanted, this.#limit - this.#next));
+      const count = file.read(buffer, this.#next, this.#request);
+      // Whoever is not waited for any more must not fail unheard.
+      count.catch(() => undefined);
+      this.#parts.push({ offset: this.#next, buffer, count });
+      this.#next += buffer.length;
+    }
+  }
+
+  #forget(): void {
+    this.#parts.length = 0;
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    // Reads that are on their way are given up: a pipe may never answer them.
+    this.#aborter.abort();
+    this.#forget();
+    const file = this.#file;
+    if (file === undefined) {
+      callback(error);
+      return;
+    }
+    file.drop();
+    if (!this.#source.autoClose) {
+      callback(error);
+      return;
+    }
+    file.close().then(
+      () => callback(error),
+      (problem: Error) => callback(error ?? problem),
+    );
+  }
+
+  /** Ends the stream, and calls back once its file is closed. */
+  close(callback?: (error?: NodeJS.ErrnoException | null) => void): void {
+    if (callback) {
+      if (this.closed) process.nextTick(callback);
+      else this.once('close', callback);
+    }
+    this.destroy();
+  }
+}

@@ -1,0 +1,169 @@
+import { Writable } from 'node:stream';
+import type { RequestOptions } from '../client/verbs.js';
+import { toInteger } from './arguments.js';
+import type { OpenFile } from './open-file.js';
+import type { Source } from './read-stream.js';
+
+export interface WriteStreamOptions {
+  /** Of strings that are written. Default: utf8. */
+  encoding?: BufferEncoding | null | undefined;
+  emitClose?: boolean | undefined;
+  /** Where the first byte goes; the file's own position if missing. */
+  start?: number | undefined;
+  /** Bytes that wait before `write` returns false. Default: 1 MiB. */
+  highWaterMark?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Tfsync before the file is closed. */
+  flush?: boolean | undefined;
+}
+
+/** Smaller chunks than this are copied together; a larger one is sent as it lies. */
+const SMALL = 32 * 1024;
+/** What small chunks are copied together to. */
+const JOINED = 256 * 1024;
+
+/**
+ * As `fs.WriteStream`. What is written while one batch is on its way waits and goes out as the next, all its parts in flight
+ * together: many requests at once, in no more memory than twice `highWaterMark`, and a chunk belongs to the stream only until its callback.
+ */
+export class WriteStream extends Writable {
+  readonly path: string | Buffer;
+  readonly flags: string | number;
+  bytesWritten = 0;
+  readonly #source: Source;
+  readonly #flush: boolean;
+  readonly #aborter = new AbortController();
+  #request: RequestOptions = { signal: this.#aborter.signal };
+  #file: OpenFile | undefined;
+  readonly #start: number | undefined;
+  /** Where the next byte goes; undefined: at the end, which the file knows. */
+  #at: number | undefined;
+
+  constructor(source: Source, options: WriteStreamOptions, request: RequestOptions | undefined) {
+    const { start, highWaterMark = 1024 * 1024, encoding, emitClose = true, signal, flush = false } = options;
+    super({
+      highWaterMark,
+      emitClose,
+      decodeStrings: true,
+      ...(encoding ? { defaultEncoding: encoding } : {}),
+      ...(signal ? { signal } : {}),
+    });
+    if (start !== undefined) toInteger(start, 'start', 0);
+    this.path = source.path;
+    this.flags = source.flags;
+    this.#source = source;
+    this.#flush = flush;
+    this.#start = start;
+    if (request?.timeout !== undefined) this.#request.timeout = request.timeout;
+    if (request?.signal) this.#request.signal = AbortSignal.any([this.#aborter.signal, request.signal]);
+  }
+
+  get fd(): number | null {
+    return this.#file === undefined || this.#file.fd < 0 ? null : this.#file.fd;
+  }
+
+  get pending(): boolean {
+    return this.#file === undefined;
+  }
+
+  override _construct(callback: (error?: Error | null) => void): void {
+    this.#source.open().then(
+      (file) => {
+        file.hold();
+        this.#file = file;
+        this.#at = file.append ? undefined : (this.#start ?? file.position);
+        callback();
+        this.emit('open', file.fd);
+        this.emit('ready');
+      },
+      (error: Error) => callback(error),
+    );
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.#put([chunk]).then(() => callback(), callback);
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
+    this.#put(chunks.map(({ chunk }) => chunk)).then(() => callback(), callback);
+  }
+
+  async #put(chunks: readonly Buffer[]): Promise<void> {
+    const file = this.#file;
+    if (file === undefined) return;
+    const parts = joined(chunks);
+    if (this.#at === undefined) {
+      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#request);
+      return;
+    }
+    const writes: Promise<number>[] = [];
+    for (const part of parts) {
+      writes.push(file.write(part, this.#at, this.#request));
+      this.#at += part.length;
+    }
+    for (const result of await Promise.allSettled(writes)) {
+      if (result.status === 'rejected') throw result.reason;
+      this.bytesWritten += result.value;
+    }
+    if (this.#start === undefined) file.position = this.#at;
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    const file = this.#file;
+    if (file === undefined || !this.#flush) callback();
+    else file.use('fsync', (fid) => fid.fsync(false, this.#request)).then(() => callback(), callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const file = this.#file;
+    if (file === undefined) {
+      callback(error);
+      return;
+    }
+    if (error !== null) this.#aborter.abort();
+    file.drop();
+    if (!this.#source.autoClose) {
+      callback(error);
+      return;
+    }
+    file.close().then(
+      () => callback(error),
+      (problem: Error) => callback(error ?? problem),
+    );
+  }
+
+  /** Ends the stream after what was written, and calls back once its file is closed. */
+  close(callback?: (error?: NodeJS.ErrnoException | null) => void): void {
+    if (callback) {
+      if (this.closed) process.nextTick(callback);
+      else this.once('close', callback);
+    }
+    if (!this.#source.autoClose) this.on('finish', () => this.destroy());
+    this.end();
+  }
+}
+
+/** The same bytes in parts that are worth a request each. */
+function joined(chunks: readonly Buffer[]): readonly Uint8Array[] {
+  if (chunks.length <= 1) return chunks.filter((chunk) => chunk.length > 0);
+  const parts: Uint8Array[] = [];
+  let small: Buffer[] = [];
+  let bytes = 0;
+  const flush = (): void => {
+    if (bytes > 0) parts.push(small.length === 1 && small[0] !== undefined ? small[0] : Buffer.concat(small, bytes));
+    small = [];
+    bytes = 0;
+  };
+  for (const chunk of chunks) {
+    if (chunk.length >= SMALL) {
+      flush();
+      parts.push(chunk);
+      continue;
+    }
+    if (bytes + chunk.length > JOINED) flush();
+    small.push(chunk);
+    bytes += chunk.length;
+  }
+  flush();
+  return parts;
+}
