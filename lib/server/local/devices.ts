@@ -51,9 +51,8 @@ export class Device {
     this.volatile = VOLATILE.has(type);
     this.ctimeTells = CTIME_TELLS.has(type);
     this.#inMemory = IN_MEMORY.has(type);
-    const local = LOCAL.has(type) || this.volatile;
-    this.#remote = background || !local;
-    this.threads = local ? sharedThreads : new OwnThreads();
+    this.#remote = background || !(LOCAL.has(type) || this.volatile);
+    this.threads = this.#remote ? new OwnThreads() : sharedThreads;
   }
 
   /** Whether calls may be made on this thread now. */

@@ -1,0 +1,53 @@
+import { promises } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { localBackend } from '../../../lib/server/local/index.js';
+import { launch } from '../../support/launcher.js';
+import { requires } from '../../support/requires.js';
+import { TemporaryDirectory } from '../../support/temporary.js';
+import { caller, Exported } from './exported.js';
+
+/** Requests that hang at once: more than Node's pool has threads. */
+const HANGING = 12;
+
+requires('mount')('a file system that hangs', () => {
+  test('keeps nobody else waiting: not its other files, not other exports, not Node’s own pool', async () => {
+    await using directory = new TemporaryDirectory('local');
+    const daemon = await launch({
+      command: process.execPath,
+      args: [fileURLToPath(new URL('hanging.mjs', import.meta.url)), directory.path],
+      ready: { line: /mounted/ },
+      stopSignal: 'SIGKILL',
+    });
+    await using other = await Exported.make();
+    const backend = await localBackend(directory.path);
+    const root = backend.attach();
+    const stuck = await root.walk('stuck', caller());
+    const file = await stuck.open(0, caller());
+    const answers: Promise<unknown>[] = [];
+    for (let turn = 0; turn < HANGING; turn++) {
+      answers.push(Promise.resolve(root.walk(`hang${turn}`, caller())));
+      answers.push(Promise.resolve(file.read(Buffer.alloc(5), 0, caller())));
+    }
+    let ended = 0;
+    const settled = Promise.allSettled(answers.map((answer) => answer.finally(() => ended++)));
+    // All of this is answered while those wait.
+    const ok = await root.walk('ok', caller());
+    const open = await ok.open(0, caller());
+    const buffer = Buffer.alloc(8);
+    expect(buffer.toString('utf8', 0, await open.read(buffer, 0, caller()))).toBe('hello');
+    expect((await stuck.getattr(0n, caller())).size).toBe(5);
+    await open.close();
+    await other.create('f', { text: 'x' });
+    expect((await other.attributes('f')).size).toBe(1);
+    await Promise.all(Array.from({ length: 8 }, () => promises.readFile(other.host('f'))));
+    expect(ended).toBe(0);
+    // Its end is an error to each of them.
+    await daemon.stop();
+    for (const result of await settled) expect(result.status).toBe('rejected');
+    await file.close();
+    for (const node of [ok, stuck, root]) node.release();
+    await expect.poll(() => backend.counts().held, { timeout: 30_000 }).toBe(0);
+    await backend.close();
+  });
+});
