@@ -34,6 +34,7 @@ async function build(): Promise<void> {
       if (stale())
         await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')], {
           cwd: root,
+          check: false,
         });
       return;
     } finally {

@@ -1,0 +1,108 @@
+import { mkdirSync } from 'node:fs';
+import { release } from 'node:os';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { connect } from '../../lib/client/index.js';
+import { run, shell } from '../support/child.js';
+import { bootGuest, type Guest } from '../support/guest/guest.js';
+import type { ServerProcess } from '../support/launcher.js';
+import { requires } from '../support/requires.js';
+import { ninep, startNinep } from '../support/servers/ninep.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+
+const exported = ['/', '/proc', '/sys'] as const;
+type Exported = (typeof exported)[number];
+
+/** The name of the virtio-serial port that carries an export: a port carries one conversation. */
+const portName = (aname: Exported): string => `org.ninep.${aname.slice(1) || 'root'}`;
+
+/**
+ * diod in the guest: one on a tcp port, and one for whoever is behind each virtio-serial port. A port reads as ended while nobody is
+ * there, and when its client goes, so those are started again and again.
+ */
+const SCRIPT = `
+echo 'only in the guest' > /root/note
+ln -s note /root/link
+diod -f -n -c /dev/null -L stderr -l 0.0.0.0:5640 -e / -e /proc -e /sys &
+serve() {
+  while :; do
+    diod -f -n -c /dev/null -L stderr -r 3 -w 3 -e "$2" 3<> "/dev/virtio-ports/$1" > /dev/null 2>&1 || true
+    sleep 0.1
+  done
+}
+${exported.map((aname) => `serve ${portName(aname)} ${aname} &`).join(' ')}
+until netstat -ltn | grep -q :5640; do sleep 0.1; done
+echo serving
+read -r line || true`;
+
+requires(
+  'guest',
+  'diod',
+  'mount',
+)('a guest exports its files', () => {
+  const directory = new TemporaryDirectory('exports');
+  let guest: Guest;
+
+  beforeAll(async () => {
+    guest = await bootGuest({ script: SCRIPT, programs: ['diod'], forward: [5640], serial: exported.map(portName) });
+    await guest.said(/serving/);
+  });
+  afterAll(async () => {
+    await guest?.kill();
+    directory.remove();
+  });
+
+  const ways = [
+    { way: 'a forwarded tcp port', address: (aname: Exported): string => `tcp://127.0.0.1:${guest.port(5640)}${aname}` },
+    { way: 'virtio-serial', address: (aname: Exported): string => `unix:${guest.serial(portName(aname))}?aname=${aname}` },
+  ];
+
+  describe.each(ways)('over $way', ({ way, address }) => {
+    test('the API reads the guest’s kernel, not the host’s', async () => {
+      await using client = await connect(address('/proc'));
+      await using fid = await client.root.walk(['sys', 'kernel', 'osrelease']);
+      await fid.open(0);
+      const buffer = new Uint8Array(4096);
+      const count = await fid.read(buffer, 0);
+      expect(Buffer.from(buffer.subarray(0, count)).toString()).toBe(`${guest.release}\n`);
+      expect(guest.release).not.toBe(release());
+    });
+
+    test('ninep cat and ls', async () => {
+      expect((await ninep(['cat', address('/proc'), 'sys/kernel/osrelease'])).stdout).toBe(`${guest.release}\n`);
+      expect((await ninep(['cat', address('/'), 'root/note'])).stdout).toBe('only in the guest\n');
+      expect((await ninep(['ls', address('/sys'), 'class/net'])).stdout.split('\n')).toContain('eth0');
+    });
+
+    test('ninep mount shows /, /proc and /sys on the host', async () => {
+      const mounts: ServerProcess[] = [];
+      const at = (aname: Exported): string => directory.join(way.replaceAll(' ', '-'), aname.slice(1) || 'root');
+      try {
+        for (const aname of exported) {
+          mkdirSync(at(aname), { recursive: true });
+          mounts.push(await startNinep(['mount', address(aname), at(aname)], /mounted/));
+        }
+        const { stdout } = await shell(
+          `cat "$1/sys/kernel/osrelease"
+          cat "$2/root/note" "$2/root/link"
+          ls "$3/class/net"
+          grep -c . "$1/cpuinfo" > /dev/null
+          grep QEMU "$1/cpuinfo" > /dev/null
+          cat "$3/class/net/eth0/address"
+          echo 'from the host' > "$2/root/note"
+          mkdir "$2/tmp/made"; touch "$2/tmp/made/file"; mv "$2/tmp/made/file" "$2/tmp/made/other"; ls "$2/tmp/made"; rm -r "$2/tmp/made"
+          cat "$2/root/note"`,
+          [at('/proc'), at('/'), at('/sys')],
+        );
+        const lines = stdout.split('\n');
+        expect(lines.slice(0, 3)).toEqual([guest.release, 'only in the guest', 'only in the guest']);
+        expect(lines).toContain('eth0');
+        expect(stdout).toMatch(/\nother\nfrom the host\n$/);
+      } finally {
+        for (const mount of mounts) await mount.stop();
+      }
+      expect((await run('findmnt', ['-n', '-t', 'fuse.ninep'], { check: false })).stdout).not.toContain(directory.path);
+    });
+  });
+});
