@@ -444,6 +444,7 @@ export class Connection implements Receiver, FrameHandler {
     void ending.then(() => {
       this.#closing--;
       this.#settle();
+      this.#regulate();
     });
   }
 

@@ -400,6 +400,21 @@ describe('the end of a connection', () => {
     expect(await c.outcome('Tgetattr', getattr(0))).toBe('ok');
   });
 
+  test('a new session waits for the files of the last, and then goes on', async () => {
+    const c = await RawClient.attached(serve());
+    await c.open('f');
+    const door = shut('close');
+    const version = c.version();
+    const attach = c.attach();
+    await called('close');
+    await turn();
+    expect(c.received.some(({ name, tag }) => name === 'Rversion' && tag === 0xffff && c.received.length > 4)).toBe(false);
+    door.open();
+    await Promise.all([version, attach]);
+    // It is read from again.
+    for (let index = 0; index < 3; index++) expect(await c.outcome('Tgetattr', getattr(0))).toBe('ok');
+  });
+
   test('close() answers what was begun first, and cuts off what hangs', async () => {
     const server = serve();
     const c = await RawClient.attached(server);

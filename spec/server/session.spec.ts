@@ -250,3 +250,13 @@ describe('many answers at once', () => {
     expect((await c.read('g')).equals(content)).toBe(true);
   });
 });
+
+test('a client that still had something to say when the server left comes to its end', async () => {
+  const { server } = serverOf();
+  await using _ = server;
+  const c = await RawClient.attached(server);
+  c.bytes(Uint8Array.of(7, 0, 0, 0, 121, 1, 0));
+  await server.close();
+  for (let index = 0; index < 10; index++) c.bytes(new Uint8Array(100_000));
+  await c.end();
+});
