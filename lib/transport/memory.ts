@@ -119,7 +119,13 @@ class MemoryTransport implements Transport {
       }
       if (!this.#ending.over) sent?.();
     }
-    if (this.#ending.over || this.#waiting > 0 || this.#head < this.#queue.length) return;
+    if (this.#ending.over) return;
+    if (peer.#ending.over) {
+      // Nobody is there any more to take the rest.
+      this.#end(undefined);
+      return;
+    }
+    if (this.#waiting > 0 || this.#head < this.#queue.length) return;
     if (this.#held && !this.#closing) {
       this.#held = false;
       this.#receiver?.drained();
