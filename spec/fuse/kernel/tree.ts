@@ -122,10 +122,10 @@ export function memoryTree(): { operations: Operations; lookups: () => number } 
       return 0;
     },
     open: (_, { nodeid }) => ({ fh: nodeid, flags: at(nodeid).data.length === 0 ? FOPEN_DIRECT_IO : 0 }),
-    read: async ({ offset, size }, { nodeid, signal }) => {
-      const file = at(nodeid);
+    read: async ({ offset, size }, request) => {
+      const file = at(request.nodeid);
       if (file.data.toString('latin1', 0, 5) === 'hang\n') {
-        return new Promise<number>((resolve) => signal.addEventListener('abort', () => resolve(EINTR)));
+        return new Promise<number>((resolve) => request.signal.addEventListener('abort', () => resolve(EINTR)));
       }
       await null;
       const half = offset + (size >> 1);
