@@ -6,17 +6,17 @@ import { type FrameHandler, Framer } from '../protocol/framer.js';
 import { type Body, messages, type TName } from '../protocol/messages.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import { Answers, codec, trace, traceMessage } from './answers.js';
-import type { BufferPool } from './buffers.js';
+import type { Awaitable } from './backend.js';
+import type { ServerContext } from './context.js';
 import { Counters } from './counters.js';
 import { failure, isPending } from './errors.js';
-import type { ServerEvent } from './events.js';
-import type { Exports } from './exports.js';
-import { type Attached, type Fid, FidTable } from './fids.js';
-import { type AnyHandler, handlerOf } from './handlers/index.js';
-import { type Limits, payloadOf } from './limits.js';
+import { type Attached, FidTable } from './fids.js';
+import { handlerOf } from './handlers/index.js';
+import { payloadOf } from './limits.js';
 import { Outbox } from './outbox.js';
 import { Request } from './request.js';
 import { negotiate } from './version.js';
+import { type Worker, Workload } from './workload.js';
 
 /** Until a version was agreed on, nothing longer than this makes sense. */
 const FIRST_FRAME = 8192;
@@ -24,34 +24,24 @@ const FIRST_FRAME = 8192;
 const LARGE = 16 * 1024;
 /** Attaches that a connection remembers for whoever asks who is there. */
 const REMEMBERED = 64;
-const EAGAIN = 11;
 const EFBIG = 27;
 const EPROTO = 71;
 const EMSGSIZE = 90;
 const EOPNOTSUPP = 95;
 const { Tflush, Tread, Tversion, Twrite } = messages;
 
-/** What the connections of a server share. */
-export interface ServerContext {
-  readonly exports: Exports;
-  readonly limits: Limits;
-  readonly pool: BufferPool;
-  readonly counters: Counters;
-  readonly log: (event: ServerEvent) => void;
-}
-
 /**
  * One client. Cuts what arrives into requests, has them answered, and sends the answers in whatever order they become ready:
  *
  * ```
- *                    ┌ answered at once ──────────────────────┐
- *  framer → arrived ─┼ begun, answered later (#begun) ────────┼→ outbox → transport
- *                    └ waits for its turn (#waiting) → begun ─┘
+ *                     ┌ answered at once ──────────────┐
+ *  framer → workload ─┼ begun, answered later ─────────┼→ answers → outbox → transport
+ *                     └ waits for its turn → begun ────┘
  * ```
  *
  * Reads no further while too much is under way, or while the client does not take its answers.
  */
-export class Connection implements Receiver, FrameHandler {
+export class Connection implements Receiver, FrameHandler, Worker {
   /** Unique among the connections of its server. */
   readonly id: string;
   readonly context: ServerContext;
@@ -59,16 +49,12 @@ export class Connection implements Receiver, FrameHandler {
   readonly #transport: Transport;
   readonly #framer: Framer;
   readonly #outbox: Outbox;
-  readonly #answers: Answers;
-  /** Everything not answered yet: begun, waiting for its turn, or a Tflush that waits for another. */
-  readonly #requests = new Map<number, Request>();
-  /** Those whose turn has not come, in order. */
-  #waiting: Request[] = [];
-  #begun = 0;
+  /** Turns what handlers give into frames. */
+  readonly answers: Answers;
+  /** The requests that are not answered yet. */
+  readonly workload: Workload;
   /** Sessions that have ended but whose files are not closed yet. */
   #closing = 0;
-  /** Payload bytes of those begun. */
-  #cost = 0;
   #fids: FidTable;
   #attached: Attached[] = [];
   #msize = 0;
@@ -96,7 +82,8 @@ export class Connection implements Receiver, FrameHandler {
     this.#transport = transport;
     this.#framer = new Framer(this, FIRST_FRAME);
     this.#outbox = new Outbox(transport, context.pool);
-    this.#answers = new Answers(id, this.#outbox, context.pool, [this.counters, context.counters], this.#mistake);
+    this.answers = new Answers(id, this.#outbox, context.pool, [this.counters, context.counters], this.#mistake);
+    this.workload = new Workload(context.limits, this.answers, this);
     this.#fids = this.#newFids();
     this.#gone = new Promise((resolve) => {
       this.#onGone = resolve;
@@ -133,19 +120,12 @@ export class Connection implements Receiver, FrameHandler {
 
   /** Requests that are not answered yet. */
   get pending(): number {
-    return this.#requests.size;
+    return this.workload.size;
   }
 
   /** Who attached to what in this session. */
   get attachments(): readonly Attached[] {
     return this.#attached;
-  }
-
-  /** Locks that wait for their range. */
-  get lockWaits(): number {
-    let count = 0;
-    for (const request of this.#requests.values()) if (request.waits) count++;
-    return count;
   }
 
   readonly #mistake = (error: unknown): void => {
@@ -193,20 +173,20 @@ export class Connection implements Receiver, FrameHandler {
     if ((type & 1) !== 0) throw new ProtocolError(`type ${type} is no request`, 'type', 4);
     const name = codec.nameOf(type);
     if (name === undefined) {
-      this.#answers.refuse(tag, EOPNOTSUPP);
+      this.answers.refuse(tag, EOPNOTSUPP);
       return;
     }
     let body: unknown;
     try {
       body = codec.decodeBody(name, frame);
     } catch (error) {
-      if (error instanceof ProtocolError && error.answer !== undefined) this.#answers.refuse(tag, error.answer);
+      if (error instanceof ProtocolError && error.answer !== undefined) this.answers.refuse(tag, error.answer);
       else this.#breakOff(error, tag);
       return;
     }
-    const request = new Request(tag, name as TName, body, this.id);
+    const request = new Request(tag, type, name as TName, body, this.id);
     if (type === Twrite.type) request.cost = (body as Body<'Twrite'>).data.length;
-    this.#arrived(request, type);
+    this.#arrived(request);
   }
 
   payload(head: Uint8Array, count: number): Uint8Array | undefined {
@@ -224,23 +204,23 @@ export class Connection implements Receiver, FrameHandler {
     const tag = u16At(head, 5);
     const high = u32At(head, HEADER_SIZE + 8);
     const offset = high * 0x100000000 + u32At(head, HEADER_SIZE + 4);
-    const request = new Request(tag, 'Twrite', { fid: u32At(head, HEADER_SIZE), offset, data: payload }, this.id);
+    const request = new Request(tag, Twrite.type, 'Twrite', { fid: u32At(head, HEADER_SIZE), offset, data: payload }, this.id);
     request.cost = payload.length;
     request.buffer = buffer;
     if (this.#stopping) {
-      this.#answers.giveBack(request);
+      this.answers.giveBack(request);
     } else if (!Number.isSafeInteger(offset)) {
-      this.#answers.giveBack(request);
-      this.#answers.refuse(tag, EFBIG);
+      this.answers.giveBack(request);
+      this.answers.refuse(tag, EFBIG);
     } else {
-      this.#arrived(request, Twrite.type);
+      this.#arrived(request);
     }
   }
 
   drained(): void {
     this.#outbox.full = false;
     this.#outbox.hold();
-    this.#proceed();
+    this.workload.proceed();
     this.#outbox.release();
     this.#settle();
     this.#regulate();
@@ -261,149 +241,43 @@ export class Connection implements Receiver, FrameHandler {
     this.#settle();
   }
 
-  // Requests, from their arrival to their answer.
+  // Requests.
 
-  #arrived(request: Request, type: number): void {
-    const { tag } = request;
+  #arrived(request: Request): void {
+    const { tag, type } = request;
     if (trace.enabled) traceMessage(this.id, '→', request.name, tag, request.body);
     this.counters.count(type);
     this.context.counters.count(type);
-    if (this.#requests.has(tag)) {
-      this.#answers.giveBack(request);
+    if (this.workload.has(tag)) {
+      this.answers.giveBack(request);
       throw new ProtocolError(`tag ${tag} is in use`, `${request.name}.tag`, 5);
     }
     if (type === Tversion.type) {
       this.#version(request);
     } else if (this.#msize === 0) {
-      this.#answers.giveBack(request);
-      this.#answers.refuse(tag, EPROTO);
+      this.answers.giveBack(request);
+      this.answers.refuse(tag, EPROTO);
     } else if (type === Tflush.type) {
-      // Overtakes what waits: it may be what sets the rest free.
-      this.#flush(request);
+      this.workload.flush(request);
     } else {
       if (type === Tread.type) request.cost = Math.min((request.body as Body<'Tread'>).count, this.maxPayload);
-      if (this.#waiting.length > 0 || this.#congested(request)) this.#wait(request);
-      else this.#begin(request, handlerOf(type));
+      this.workload.add(request);
     }
   }
 
-  #congested({ cost }: Request): boolean {
-    const { maxRequests, maxPayload } = this.context.limits;
-    if (this.#outbox.full || this.#resetting !== undefined || this.#begun >= maxRequests) return true;
-    return this.#begun > 0 && cost > 0 && this.#cost + cost > maxPayload;
+  get held(): boolean {
+    return this.#outbox.full || this.#resetting !== undefined;
   }
 
-  #wait(request: Request): void {
-    if (this.#waiting.length >= this.context.limits.maxWaiting) {
-      this.#answers.giveBack(request);
-      this.#answers.refuse(request.tag, EAGAIN);
-      return;
-    }
-    if (request.name === 'Twrite') {
-      const body = request.body as Body<'Twrite'>;
-      body.data = this.#answers.keep(request, body.data);
-    }
-    this.#requests.set(request.tag, request);
-    this.#waiting.push(request);
+  work(request: Request): Awaitable<object> {
+    const handler = handlerOf(request.type);
+    if (handler === undefined) throw failure('EOPNOTSUPP');
+    return handler(this, request, request.body);
   }
 
-  #begin(request: Request, handler: AnyHandler | undefined): void {
-    request.begun = true;
-    let answer: ReturnType<AnyHandler>;
-    try {
-      if (handler === undefined) throw failure('EOPNOTSUPP');
-      answer = handler(this, request, request.body);
-    } catch (error) {
-      this.#answers.fail(request, error);
-      return;
-    }
-    if (isPending(answer)) this.#follow(request, answer);
-    else this.#answers.answer(request, answer, this.#msize);
-  }
-
-  #follow(request: Request, answer: Promise<object>): void {
-    this.#begun++;
-    this.#cost += request.cost;
-    this.#requests.set(request.tag, request);
-    request.hold();
-    answer.then(
-      (body) => {
-        this.#answers.answer(request, body, this.#msize);
-        this.#finished(request);
-      },
-      (error: unknown) => {
-        this.#answers.fail(request, error);
-        this.#finished(request);
-      },
-    );
-  }
-
-  /** A request that was answered later is over: what waited for that goes on. */
-  #finished(request: Request): void {
-    this.#begun--;
-    this.#cost -= request.cost;
-    this.#requests.delete(request.tag);
-    request.letGo();
-    if (request.flushes !== undefined) this.#flushed(request.flushes);
-    if (this.#waiting.length > 0) this.#proceed();
+  finished(): void {
     this.#settle();
     this.#regulate();
-  }
-
-  /** Begins what has waited, as far as there is room. */
-  #proceed(): void {
-    let count = 0;
-    for (const request of this.#waiting) {
-      if (this.#congested(request)) break;
-      count++;
-      this.#requests.delete(request.tag);
-      this.#begin(request, handlerOf(messages[request.name as keyof typeof messages].type));
-    }
-    if (count > 0) this.#waiting = this.#waiting.slice(count);
-  }
-
-  /** As `Answers.lend` and `keep`, for the handlers. */
-  lend(request: Request, count: number): Uint8Array {
-    return this.#answers.lend(request, count);
-  }
-
-  keep(request: Request, data: Uint8Array): Uint8Array {
-    return this.#answers.keep(request, data);
-  }
-
-  // Tflush.
-
-  #flush(request: Request): void {
-    const { oldtag } = request.body as Body<'Tflush'>;
-    const target = this.#requests.get(oldtag);
-    if (target !== undefined && (target.begun || target.name === 'Tflush')) {
-      this.#requests.set(request.tag, request);
-      target.flushes ??= [];
-      target.flushes.push(request);
-      target.flushed = true;
-      target.abort();
-      return;
-    }
-    if (target !== undefined) {
-      this.#waiting = this.#waiting.filter((other) => other !== target);
-      this.#requests.delete(oldtag);
-      this.#answers.giveBack(target);
-    }
-    this.#answers.answer(request, {}, this.#msize);
-  }
-
-  /** What they wanted the end of has ended, and its answer, if any, has been sent before theirs. */
-  #flushed(flushes: readonly Request[]): void {
-    for (const flush of flushes) {
-      this.#requests.delete(flush.tag);
-      this.#answers.answer(flush, {}, this.#msize);
-      if (flush.flushes !== undefined) this.#flushed(flush.flushes);
-    }
-  }
-
-  /** Ends what waits on a fid that is about to go: it would wait for ever. */
-  abortWaits(fid: Fid): void {
-    for (const request of this.#requests.values()) if (request.waits && request.uses(fid)) request.abort();
   }
 
   // Sessions.
@@ -412,7 +286,7 @@ export class Connection implements Receiver, FrameHandler {
   #version(request: Request): void {
     if (this.#resetting !== undefined) throw new ProtocolError('two Tversion at once', 'Tversion', 4);
     this.#endSession();
-    if (this.#begun === 0 && this.#closing === 0) this.#agree(request);
+    if (this.workload.begun === 0 && this.#closing === 0) this.#agree(request);
     else this.#resetting = request;
   }
 
@@ -420,22 +294,18 @@ export class Connection implements Receiver, FrameHandler {
     const { msize, version } = request.body as Body<'Tversion'>;
     this.#msize = 0;
     if (msize < MIN_MSIZE) {
-      this.#answers.refuse(request.tag, EMSGSIZE);
+      this.answers.refuse(request.tag, EMSGSIZE);
       return;
     }
     const agreed = negotiate(version);
     const capped = Math.min(msize, this.context.limits.msize, this.#transport.maxFrame ?? Number.POSITIVE_INFINITY);
     this.#framer.maxFrame = capped;
     if (agreed !== VERSION_UNKNOWN) this.#msize = capped;
-    this.#answers.answer(request, { msize: capped, version: agreed }, capped);
+    this.answers.answer(request, { msize: capped, version: agreed }, capped);
   }
 
   #endSession(): void {
-    for (const request of this.#requests.values()) {
-      request.dropped = true;
-      request.abort();
-    }
-    this.#forgetWaiting();
+    this.workload.drop();
     this.#attached = [];
     const ending = this.#fids.end();
     this.#fids = this.#newFids();
@@ -446,14 +316,6 @@ export class Connection implements Receiver, FrameHandler {
       this.#settle();
       this.#regulate();
     });
-  }
-
-  #forgetWaiting(): void {
-    for (const request of this.#waiting) {
-      this.#requests.delete(request.tag);
-      this.#answers.giveBack(request);
-    }
-    this.#waiting = [];
   }
 
   /** Notes an attach. */
@@ -468,7 +330,7 @@ export class Connection implements Receiver, FrameHandler {
 
   /** Stops and starts reading. */
   #regulate(): void {
-    const busy = this.#waiting.length > 0 || this.#outbox.full || this.#begun >= this.context.limits.maxRequests;
+    const busy = this.workload.full || this.#outbox.full;
     if (busy === this.#paused || this.#stopping) return;
     this.#paused = busy;
     if (busy) this.#transport.pause();
@@ -477,15 +339,15 @@ export class Connection implements Receiver, FrameHandler {
 
   /** Looks whether somebody waits for nothing being under way. */
   #settle(): void {
-    if (this.#begun > 0) return;
+    if (this.workload.begun > 0) return;
     for (const idle of this.#idle.splice(0)) idle();
     if (this.#closing > 0) return;
     const resetting = this.#resetting;
     if (resetting !== undefined && !this.#ended) {
       this.#resetting = undefined;
       this.#agree(resetting);
-      if (this.#msize === 0) this.#forgetWaiting();
-      this.#proceed();
+      if (this.#msize === 0) this.workload.forgetWaiting();
+      this.workload.proceed();
     }
     if (this.#ended) this.#onDone?.();
   }
@@ -496,7 +358,7 @@ export class Connection implements Receiver, FrameHandler {
     this.#stopping = true;
     this.#framer.stop();
     this.context.log({ type: 'error', connection: this, error });
-    if (tag >= 0 && !this.#requests.has(tag)) this.#answers.refuse(tag, EPROTO);
+    if (tag >= 0 && !this.workload.has(tag)) this.answers.refuse(tag, EPROTO);
     this.#outbox.flush();
     this.#close(error instanceof Error ? error : undefined);
   }
@@ -513,9 +375,9 @@ export class Connection implements Receiver, FrameHandler {
     if (!this.#stopping) {
       this.#stopping = true;
       this.#transport.pause();
-      for (const request of this.#requests.values()) if (request.waits) request.abort();
+      this.workload.abortWaits();
       this.#timer = setTimeout(() => this.#transport.destroy(), this.context.limits.grace);
-      while ((this.#begun > 0 || this.#waiting.length > 0) && !this.#ended) {
+      while (this.workload.begun + this.workload.waiting > 0 && !this.#ended) {
         await Promise.race([this.#gone, new Promise<void>((resolve) => this.#idle.push(resolve))]);
       }
       clearTimeout(this.#timer);

@@ -6,6 +6,8 @@ import type { Fid, FidTable } from './fids.js';
 /** One request from its arrival to its answer. It is also what a back-end sees of its caller. */
 export class Request implements Caller {
   readonly tag: number;
+  /** The type byte of its message, and the name of that. */
+  readonly type: number;
   readonly name: TName;
   readonly body: unknown;
   readonly connection: string;
@@ -29,8 +31,9 @@ export class Request implements Caller {
   #fid: Fid | undefined;
   #second: Fid | undefined;
 
-  constructor(tag: number, name: TName, body: unknown, connection: string) {
+  constructor(tag: number, type: number, name: TName, body: unknown, connection: string) {
     this.tag = tag;
+    this.type = type;
     this.name = name;
     this.body = body;
     this.connection = connection;

@@ -1,7 +1,8 @@
 import type { Listener, Transport } from '../transport/transport.js';
 import type { Backend } from './backend.js';
 import { BufferPool } from './buffers.js';
-import { Connection, type ServerContext } from './connection.js';
+import { Connection } from './connection.js';
+import type { ServerContext } from './context.js';
 import { Counters } from './counters.js';
 import type { ServerEvent } from './events.js';
 import { type ExportOptions, Exports } from './exports.js';

@@ -46,7 +46,7 @@ export const Tclunk: Handler<'Tclunk'> = (connection, request, body) => {
   const fid = fids.get(body.fid);
   if (fid.xattr?.writing === true) return commit(connection, request, fid);
   fids.take(body.fid);
-  if (fid.busy) connection.abortWaits(fid);
+  if (fid.busy) connection.workload.abortWaits(fid);
   const ending = fid.retire();
   return isPending(ending) ? ending.then(nothing) : empty;
 };

@@ -100,7 +100,7 @@ export const Tunlinkat: Handler<'Tunlinkat'> = ({ fids }, request, { dirfd, name
 export const Tremove: Handler<'Tremove'> = (connection, request, { fid: number }) => {
   const fid = connection.fids.take(number);
   request.uid = fid.attached.uid;
-  if (fid.busy) connection.abortWaits(fid);
+  if (fid.busy) connection.workload.abortWaits(fid);
   const end = () => {
     const ending = fid.retire();
     return isPending(ending) ? ending : undefined;

@@ -104,7 +104,7 @@ export const Tread: Handler<'Tread'> = (connection, request, { fid: number, offs
   if (fid.xattr !== undefined) return readXattr(fid.xattr, offset, Math.min(count, connection.maxPayload));
   const file = openFile(fid, L_O_WRONLY);
   if (fid.isDirectory) throw failure('EISDIR');
-  const target = connection.lend(request, Math.min(count, connection.maxPayload));
+  const target = connection.answers.lend(request, Math.min(count, connection.maxPayload));
   if (target.length === 0) return { data: target };
   const read = file.read(target, offset, request);
   if (isPending(read)) return read.then((length) => ({ data: part(target, length) }));
@@ -123,7 +123,7 @@ export const Twrite: Handler<'Twrite'> = (connection, request, { fid: number, of
   const file = openFile(fid, L_O_RDONLY);
   if (data.length === 0) return { count: 0 };
   if (!Number.isSafeInteger(offset + data.length)) throw failure('EFBIG');
-  const written = file.write(file.immediate === true ? data : connection.keep(request, data), offset, request);
+  const written = file.write(file.immediate === true ? data : connection.answers.keep(request, data), offset, request);
   if (isPending(written)) return written.then((count) => ({ count }));
   return { count: written };
 };

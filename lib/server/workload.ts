@@ -1,0 +1,205 @@
+import { type Body, messages } from '../protocol/messages.js';
+import type { Answers } from './answers.js';
+import type { Awaitable } from './backend.js';
+import { isPending } from './errors.js';
+import type { Fid } from './fids.js';
+import type { Limits } from './limits.js';
+import type { Request } from './request.js';
+
+const EAGAIN = 11;
+
+/** What a workload asks of its connection. */
+export interface Worker {
+  /** The size of messages agreed on. */
+  readonly msize: number;
+  /** Whether nothing may begin now, for reasons of the connection's own. */
+  readonly held: boolean;
+  /** Begins a request: its reply's body, at once or later, or an error. */
+  work(request: Request): Awaitable<object>;
+  /** Something that was begun is over. */
+  finished(): void;
+}
+
+/**
+ * The requests of one connection that are not answered yet: begun, waiting for their turn, or a Tflush that waits for another. It
+ * begins no more than the limits allow, in the order of arrival.
+ */
+export class Workload {
+  readonly #limits: Limits;
+  readonly #answers: Answers;
+  readonly #worker: Worker;
+  readonly #byTag = new Map<number, Request>();
+  /** Those whose turn has not come. */
+  #waiting: Request[] = [];
+  #begun = 0;
+  /** Payload bytes of those begun. */
+  #cost = 0;
+
+  constructor(limits: Limits, answers: Answers, worker: Worker) {
+    this.#limits = limits;
+    this.#answers = answers;
+    this.#worker = worker;
+  }
+
+  /** Requests that are not answered. */
+  get size(): number {
+    return this.#byTag.size;
+  }
+
+  /** Those begun. */
+  get begun(): number {
+    return this.#begun;
+  }
+
+  /** Those that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Whether no more should be read from the client. */
+  get full(): boolean {
+    return this.#waiting.length > 0 || this.#begun >= this.#limits.maxRequests;
+  }
+
+  /** Locks that wait for their range. */
+  get lockWaits(): number {
+    let count = 0;
+    for (const request of this.#byTag.values()) if (request.waits) count++;
+    return count;
+  }
+
+  has(tag: number): boolean {
+    return this.#byTag.has(tag);
+  }
+
+  /** Begins a request, or has it wait. EAGAIN where too many wait already. */
+  add(request: Request): void {
+    if (this.#waiting.length === 0 && !this.#congested(request)) {
+      this.#begin(request);
+      return;
+    }
+    if (this.#waiting.length >= this.#limits.maxWaiting) {
+      this.#answers.giveBack(request);
+      this.#answers.refuse(request.tag, EAGAIN);
+      return;
+    }
+    if (request.type === messages.Twrite.type) {
+      const body = request.body as Body<'Twrite'>;
+      body.data = this.#answers.keep(request, body.data);
+    }
+    this.#byTag.set(request.tag, request);
+    this.#waiting.push(request);
+  }
+
+  #congested({ cost }: Request): boolean {
+    if (this.#worker.held || this.#begun >= this.#limits.maxRequests) return true;
+    return this.#begun > 0 && cost > 0 && this.#cost + cost > this.#limits.maxPayload;
+  }
+
+  #begin(request: Request): void {
+    request.begun = true;
+    let answer: Awaitable<object>;
+    try {
+      answer = this.#worker.work(request);
+    } catch (error) {
+      this.#answers.fail(request, error);
+      return;
+    }
+    if (isPending(answer)) this.#follow(request, answer);
+    else this.#answers.answer(request, answer, this.#worker.msize);
+  }
+
+  #follow(request: Request, answer: Promise<object>): void {
+    this.#begun++;
+    this.#cost += request.cost;
+    this.#byTag.set(request.tag, request);
+    request.hold();
+    answer.then(
+      (body) => {
+        this.#answers.answer(request, body, this.#worker.msize);
+        this.#finish(request);
+      },
+      (error: unknown) => {
+        this.#answers.fail(request, error);
+        this.#finish(request);
+      },
+    );
+  }
+
+  /** A request that was answered later is over: what waited for that goes on. */
+  #finish(request: Request): void {
+    this.#begun--;
+    this.#cost -= request.cost;
+    this.#byTag.delete(request.tag);
+    request.letGo();
+    if (request.flushes !== undefined) this.#flushed(request.flushes);
+    this.proceed();
+    this.#worker.finished();
+  }
+
+  /** Begins what has waited, as far as there is room. */
+  proceed(): void {
+    let count = 0;
+    for (const request of this.#waiting) {
+      if (this.#congested(request)) break;
+      count++;
+      this.#byTag.delete(request.tag);
+      this.#begin(request);
+    }
+    if (count > 0) this.#waiting = this.#waiting.slice(count);
+  }
+
+  /**
+   * Does what a Tflush asks: its target is asked to end, and it is answered after the target, whose answer, if there is one, still
+   * counts (flush(5)). It overtakes what waits, for it may be what sets the rest free.
+   */
+  flush(request: Request): void {
+    const { oldtag } = request.body as Body<'Tflush'>;
+    const target = this.#byTag.get(oldtag);
+    if (target !== undefined && (target.begun || target.type === messages.Tflush.type)) {
+      this.#byTag.set(request.tag, request);
+      target.flushes ??= [];
+      target.flushes.push(request);
+      target.flushed = true;
+      target.abort();
+      return;
+    }
+    if (target !== undefined) {
+      this.#waiting = this.#waiting.filter((other) => other !== target);
+      this.#byTag.delete(oldtag);
+      this.#answers.giveBack(target);
+    }
+    this.#answers.answer(request, {}, this.#worker.msize);
+  }
+
+  /** What they wanted the end of has ended, and its answer, if any, has been sent before theirs. */
+  #flushed(flushes: readonly Request[]): void {
+    for (const flush of flushes) {
+      this.#byTag.delete(flush.tag);
+      this.#answers.answer(flush, {}, this.#worker.msize);
+      if (flush.flushes !== undefined) this.#flushed(flush.flushes);
+    }
+  }
+
+  /** Ends locks that wait: all, or those on a fid that is about to go; they would wait for ever. */
+  abortWaits(fid?: Fid): void {
+    for (const request of this.#byTag.values()) if (request.waits && (fid === undefined || request.uses(fid))) request.abort();
+  }
+
+  /** The session is over: what was begun is asked to end and will not be answered, what waits is forgotten. */
+  drop(): void {
+    for (const request of this.#byTag.values()) {
+      request.dropped = true;
+      request.abort();
+    }
+    this.forgetWaiting();
+  }
+
+  forgetWaiting(): void {
+    for (const request of this.#waiting) {
+      this.#byTag.delete(request.tag);
+      this.#answers.giveBack(request);
+    }
+    this.#waiting = [];
+  }
+}
