@@ -40,10 +40,17 @@ const WINDOWS = 0xfeb00000;
 const WINDOW = 0x200;
 const SLOTS = 8;
 
-/** The commands of every request, made once. */
+/** Bits of the interrupt status. */
+const USED_BUFFER = 1;
+const CONFIGURATION = 2;
+
+/** Commands that are given over and over, made once. */
 export interface Commands {
+  /** There are new requests. */
   notify: Uint8Array;
+  /** The replies have been seen: lowers the interrupt, unless there is something else to tell. */
   acknowledge: Uint8Array;
+  acknowledgeThenNotify: Uint8Array;
 }
 
 /** QEMU's virtio-9p device behind its registers. */
@@ -55,7 +62,9 @@ export class Device {
   private constructor(qtest: Qtest, slot: number) {
     this.#qtest = qtest;
     this.#base = WINDOWS + slot * WINDOW;
-    this.commands = { notify: this.#command(QUEUE_NOTIFY, 0), acknowledge: this.#command(INTERRUPT_ACK, 3) };
+    const notify = this.#command(QUEUE_NOTIFY, 0);
+    const acknowledge = this.#command(INTERRUPT_ACK, USED_BUFFER);
+    this.commands = { notify, acknowledge, acknowledgeThenNotify: Buffer.concat([acknowledge, notify]) };
   }
 
   /** Looks for it, from the last window on: that is where the first device goes. */
@@ -91,9 +100,11 @@ export class Device {
     await this.#write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
   }
 
-  /** Whether it has stopped for good: a frame that made no sense to it does that. */
+  /** Whether it has stopped for good: a frame that made no sense to it does that. Any other change of its configuration is acknowledged. */
   async failed(): Promise<boolean> {
-    return ((await this.#read(STATUS)) & NEEDS_RESET) !== 0;
+    if (((await this.#read(STATUS)) & NEEDS_RESET) !== 0) return true;
+    await this.#write(INTERRUPT_ACK, CONFIGURATION);
+    return false;
   }
 
   async #accept(word: number, features: number): Promise<void> {

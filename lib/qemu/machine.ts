@@ -38,13 +38,11 @@ export class Machine {
   readonly qtest: number;
   /** Resolves when the process is gone, to how it went: one line. */
   readonly exited: Promise<string>;
-  readonly #child: ChildProcess;
   readonly #tail: Tail;
   #running = true;
   #ending: Promise<string> | undefined;
 
   constructor(child: ChildProcess, pid: number, memory: Mapping, qtest: number, tail: Tail) {
-    this.#child = child;
     this.#tail = tail;
     this.pid = pid;
     this.memory = memory;
@@ -69,8 +67,9 @@ export class Machine {
     return this.#tail.lines.map((line) => line.replace(/^qemu-system-\w+: /, ''));
   }
 
+  /** To its group: QEMU_SYSTEM may name a script that starts the real one. */
   signal(signal: NodeJS.Signals): void {
-    if (this.#running) signalProcess(this.#child.pid, signal);
+    if (this.#running) signalProcess(-this.pid, signal);
   }
 
   /** Ends QEMU; resolves when it is gone. Its memory reads as zeros after that. Idempotent. */
@@ -160,7 +159,7 @@ function haltingFirmware(): Uint8Array {
  * killed outright. Gives what tells it that QEMU has gone.
  */
 function watchdog(pid: number): () => void {
-  const shell = spawn('/bin/sh', ['-c', 'read -r word || kill -KILL "$0"', String(pid)], {
+  const shell = spawn('/bin/sh', ['-c', 'read -r word || kill -s KILL -- "-$0"', String(pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   });

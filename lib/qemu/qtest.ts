@@ -10,6 +10,9 @@ export interface QtestEvents {
   ended(error?: Error): void;
 }
 
+/** The channel ended under a command: why, only QEMU's own end can tell. */
+export class ChannelLost extends Error {}
+
 /** The longest line that a known command is answered with. */
 const LINE = 4096;
 
@@ -32,10 +35,18 @@ export class Qtest implements Receiver {
     channel.start(this);
   }
 
-  /** Sends commands whose success is all there is to know, each ended by a newline. */
-  post(commands: Uint8Array, count: number): void {
-    for (let index = 0; index < count; index++) this.#pending.push(expectSuccess);
+  /** Sends one or two commands, each ended by a newline, of which only the success is to be known. */
+  post(commands: Uint8Array, done: () => void, next?: () => void): void {
+    this.#expect(done);
+    if (next !== undefined) this.#expect(next);
     this.#channel.send([commands]);
+  }
+
+  #expect(done: () => void): void {
+    this.#pending.push((answer) => {
+      if (!answer.startsWith('OK')) throw new Error(`qtest: ${answer.slice(0, 80)}`);
+      done();
+    });
   }
 
   /** Sends a command and resolves to the words behind OK. */
@@ -82,7 +93,7 @@ export class Qtest implements Receiver {
   drained(): void {}
 
   closed(error?: Error): void {
-    const lost = error ?? new Error('qtest: QEMU closed the channel');
+    const lost = new ChannelLost(error?.message ?? 'qtest: QEMU closed the channel');
     this.#pending.length = 0;
     for (const reject of this.#rejections) reject(lost);
     this.#rejections.clear();
@@ -118,8 +129,4 @@ export class Qtest implements Receiver {
       this.#channel.destroy(error instanceof Error ? error : new Error(String(error)));
     }
   }
-}
-
-function expectSuccess(answer: string): void {
-  if (!answer.startsWith('OK')) throw new Error(`qtest: ${answer.slice(0, 80)}`);
 }

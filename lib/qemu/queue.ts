@@ -9,6 +9,9 @@ const NEXT = 1;
 const WRITE = 2;
 const PAGE = 4096;
 
+/** The device did what no device may do. */
+export class QueueError extends Error {}
+
 /** One request's place in the queue. */
 export interface Slot {
   readonly index: number;
@@ -112,7 +115,7 @@ export class Queue {
 
   /**
    * The next request that the device is done with, and how much it wrote; undefined if there is none. The slot is given back by
-   * `release` once its reply has been read. Throws a RangeError for what no device may say.
+   * `release` once its reply has been read. Throws a QueueError for what no device may say.
    */
   next(): { slot: Slot; length: number } | undefined {
     if (Atomics.load(this.#usedIndex, 0) === this.#seen) return undefined;
@@ -121,7 +124,7 @@ export class Queue {
     const length = this.#view.getUint32(at + 4, true);
     const slot = this.#slots[entry / 2];
     if (slot === undefined || this.#inFlight === 0 || length > slot.reply.length)
-      throw new RangeError(`the device answered descriptor ${entry} with ${length} bytes`);
+      throw new QueueError(`the device answered descriptor ${entry} with ${length} bytes`);
     this.#seen = (this.#seen + 1) & 0xffff;
     this.#inFlight--;
     return { slot, length };

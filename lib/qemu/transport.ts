@@ -5,8 +5,8 @@ import { BACKLOG, LINGER } from '../transport/stream.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import { Device } from './device.js';
 import { type Machine, startMachine } from './machine.js';
-import { Qtest, type QtestEvents } from './qtest.js';
-import { Queue, queueBytes } from './queue.js';
+import { ChannelLost, Qtest, type QtestEvents } from './qtest.js';
+import { Queue, QueueError, queueBytes } from './queue.js';
 
 export interface QemuOptions {
   /** The directory that QEMU serves. */
@@ -66,21 +66,23 @@ export async function openQemu(fsdev: string, options: Omit<QemuOptions, 'path' 
   let reason: Error | undefined;
   const give = (error: Error) => {
     reason ??= error;
-    machine.signal('SIGKILL');
+    transport.destroy();
   };
   const aborted = () => signal && give(abortError(signal));
   const timer = timeout > 0 ? setTimeout(() => give(new TransportError('ETIMEDOUT', 'start', name)), timeout) : undefined;
   signal?.addEventListener('abort', aborted);
+  if (signal?.aborted) aborted();
   try {
     await transport.begin();
     if (reason !== undefined) throw reason;
     return transport;
   } catch (error) {
-    // What QEMU says of its own end tells more than the channel that broke with it.
-    transport.destroy();
-    const how = await machine.end();
-    const detail = error instanceof Error && !/channel|reset/i.test(error.message) ? error.message : how;
-    throw reason ?? new TransportError('EIO', 'start', name, detail, { cause: error });
+    // A QEMU that gave up by itself says why as it goes; the time-out ends one that does not go.
+    const how = error instanceof ChannelLost ? await machine.exited : undefined;
+    await transport.abandon();
+    throw (
+      reason ?? new TransportError('EIO', 'start', name, how ?? (error instanceof Error ? error.message : String(error)), { cause: error })
+    );
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', aborted);
@@ -111,7 +113,6 @@ class QemuTransport implements Transport, QtestEvents {
   readonly #linger: number;
   readonly #ending = new Ending();
   #device: Device | undefined;
-  #both: Uint8Array = new Uint8Array(0);
   #receiver: Receiver | undefined;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -119,7 +120,6 @@ class QemuTransport implements Transport, QtestEvents {
   #paused = false;
   #kicking = false;
   #raised = false;
-  #news = false;
   #acknowledging = false;
   #asking = false;
   #closing = false;
@@ -146,8 +146,13 @@ class QemuTransport implements Transport, QtestEvents {
   async begin(): Promise<void> {
     const device = await Device.find(this.#qtest);
     await device.start(this.#queue);
-    this.#both = Buffer.concat([device.commands.acknowledge, device.commands.notify]);
     this.#device = device;
+  }
+
+  /** Ends what did not begin. */
+  abandon(): Promise<void> {
+    this.destroy();
+    return this.#ending.done;
   }
 
   start(receiver: Receiver): void {
@@ -201,23 +206,19 @@ class QemuTransport implements Transport, QtestEvents {
   /** There is one device, so any line is its line; which one differs between versions of QEMU. */
   interrupt(raised: boolean): void {
     this.#raised = raised;
-    if (raised) this.#news = true;
-    else this.#acknowledging = false;
   }
 
   settled(): void {
     const device = this.#device;
     if (device === undefined || this.#stopping) return;
-    const progress = this.#drain();
+    this.#drain();
     if (this.#stopping) return;
     if (this.#waiting.length > 0) this.#refill();
     const busy = this.#queue.inFlight > 0;
     if (this.#raised && !this.#acknowledging && busy && !this.#kicking) {
       this.#acknowledging = true;
-      this.#qtest.post(device.commands.acknowledge, 1);
+      this.#qtest.post(device.commands.acknowledge, this.#acknowledged);
     }
-    if (this.#news && !progress && busy && !this.#paused) void this.#suspect(device);
-    this.#news = false;
     if (this.#closing && !busy && this.#waiting.length === 0) this.#stop();
   }
 
@@ -226,24 +227,21 @@ class QemuTransport implements Transport, QtestEvents {
     void this.#machine.end().then((how) => this.#stop(new TransportError('ECONNRESET', 'qemu', this.name, how, { cause: error })));
   }
 
-  /** Delivers what the device is done with; whether there was anything. */
-  #drain(): boolean {
-    let progress = false;
+  /** Delivers what the device is done with. */
+  #drain(): void {
     try {
       while (!this.#paused || this.#closing) {
         const done = this.#queue.next();
         if (done === undefined) break;
-        progress = true;
         // A request that was cancelled comes back empty: its Rflush says what there is to say.
         if (done.length > 0 && !this.#closing) this.#receiver?.push(done.slot.reply.subarray(0, done.length));
         this.#queue.release(done.slot);
         if (this.#stopping) break;
       }
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      if (!(error instanceof QueueError)) throw error;
       this.destroy(new TransportError('EPROTO', 'qemu', this.name, error.message));
     }
-    return progress;
   }
 
   #refill(): void {
@@ -284,17 +282,22 @@ class QemuTransport implements Transport, QtestEvents {
     if (device === undefined || this.#stopping) return;
     if (this.#raised && !this.#acknowledging) {
       this.#acknowledging = true;
-      this.#qtest.post(this.#both, 2);
+      this.#qtest.post(device.commands.acknowledgeThenNotify, this.#acknowledged, ignore);
     } else {
-      this.#qtest.post(device.commands.notify, 1);
+      this.#qtest.post(device.commands.notify, ignore);
     }
   };
 
-  /** An interrupt without a reply, while there are requests: the device may have stopped. */
-  async #suspect(device: Device): Promise<void> {
-    if (this.#asking) return;
+  /** Had there been replies only, the interrupt would have been lowered by now: the device has something else to tell. */
+  readonly #acknowledged = (): void => {
+    this.#acknowledging = false;
+    if (this.#raised) void this.#suspect();
+  };
+
+  async #suspect(): Promise<void> {
+    if (this.#device === undefined || this.#asking) return;
     this.#asking = true;
-    const failed = await device.failed().catch(() => false);
+    const failed = await this.#device.failed().catch(() => false);
     this.#asking = false;
     if (!failed || this.#stopping) return;
     const why = ['the virtio device has stopped: it could not make sense of a frame', ...this.#machine.complaints()];
@@ -318,3 +321,5 @@ function frameProblem(parts: readonly Uint8Array[], length: number): string | un
   for (const part of parts) for (let index = 0; index < part.length && at < 4; index++, at++) size += (part[index] ?? 0) * 2 ** (8 * at);
   return size === length ? undefined : `${length} bytes that call themselves a frame of ${size}`;
 }
+
+function ignore(): void {}
