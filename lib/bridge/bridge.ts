@@ -1,0 +1,252 @@
+import { u16At, u32At } from '../protocol/cursor.js';
+import { ProtocolError } from '../protocol/error.js';
+import type { Server } from '../server/index.js';
+import { Session, type SessionOptions } from '../session/index.js';
+import type { Receiver, Transport } from '../transport/transport.js';
+import { Lane } from './lane.js';
+import { Outstanding } from './outstanding.js';
+
+export interface BridgeOptions {
+  /** Answers the peer's requests. Without one, they end the stream. */
+  server?: Server | undefined;
+  /** The peer has begun anew on a stream that has no connections of its own: what our session asked is lost. */
+  onPeerRestart?: (() => void) | undefined;
+}
+
+/** Bytes of requests taken in for a busy server before nothing more is read. */
+const INBOX = 32 * 1024 * 1024;
+/** Bytes of this side's requests on their way or unanswered: less than a peer's inbox holds, so that it can always read on. */
+const OUTSTANDING = 16 * 1024 * 1024;
+/** Two sides that begin at one time hear of each other within this; later it means that the peer began anew. Milliseconds. */
+const BEGINNING = 2000;
+const TVERSION = 100;
+
+/**
+ * Both roles on one stream. Types tell the directions apart: even ones are requests of the peer, for our server; odd ones answer our
+ * session.
+ *
+ * ```
+ *            ┌─ T ─► Lane ─► Server         Lanes take turns message by message, so neither direction starves the other.
+ *  stream ◄──┤                              Whoever waits for replies always gets to read: requests are taken into a bounded
+ *            └─ R ─► Lane ─► Session        inbox when the server is busy, and the session never has more under way than that.
+ * ```
+ *
+ * A peer that is only a client, or only a server, needs to know nothing of this.
+ */
+export class Bridge implements Receiver {
+  readonly #transport: Transport;
+  readonly #options: BridgeOptions;
+  /** Undefined where nothing is served. */
+  #serving: Lane | undefined;
+  #asking: Lane | undefined;
+  #outstanding = new Outstanding(OUTSTANDING);
+  #turn = 0;
+  #blocked = false;
+  #pumping = false;
+  #pausedStream = false;
+  /** The frame that is passing: its lane, and bytes of it that have not arrived. */
+  #lane: Lane | undefined;
+  #left = 0;
+  readonly #head = new Uint8Array(7);
+  #headSize = 0;
+  readonly #staging = new Uint8Array(256 * 1024);
+  #begunAsking = 0;
+  #heardTversion = false;
+  #over = false;
+  #error: Error | undefined;
+  /** Resolves when the stream has ended, with the error if it was not orderly. */
+  readonly done: Promise<Error | undefined>;
+  #tellDone: (error: Error | undefined) => void = () => undefined;
+
+  /** The transport belongs to the bridge from then on. */
+  constructor(transport: Transport, options: BridgeOptions = {}) {
+    this.#transport = transport;
+    this.#options = options;
+    this.done = new Promise((resolve) => {
+      this.#tellDone = resolve;
+    });
+    this.#serving = this.#serve();
+    transport.start(this);
+  }
+
+  #serve(): Lane | undefined {
+    const { server } = this.#options;
+    if (server === undefined) return undefined;
+    const lane = this.#newLane('serving');
+    server.serve(lane);
+    return lane;
+  }
+
+  /** The peer has begun anew on the same stream: both conversations are over, and the next byte begins a frame. */
+  reset(error: Error): void {
+    this.#left = this.#headSize = 0;
+    this.#heardTversion = false;
+    this.#asking?.end(error);
+    this.#serving?.end(error);
+    this.#serving = this.#serve();
+  }
+
+  #newLane(role: string): Lane {
+    return new Lane(
+      { name: this.#transport.name, maxFrame: this.#transport.maxFrame, pump: () => this.#pump(), balance: () => this.#balance() },
+      role,
+    );
+  }
+
+  get name(): string {
+    return this.#transport.name;
+  }
+
+  /**
+   * Begins a conversation in which this side asks; it takes the place of the one before. Rejects as Session.open does: a peer that does not
+   * serve answers nothing, so give it a `timeout` or `signal`.
+   */
+  async openSession(options: SessionOptions = {}): Promise<Session> {
+    this.#asking?.end(new Error('another conversation took its place'));
+    const lane = this.#newLane('asking');
+    this.#asking = lane;
+    this.#outstanding = new Outstanding(OUTSTANDING);
+    this.#begunAsking = performance.now();
+    if (this.#over) lane.end(this.#error);
+    return Session.open(lane, options);
+  }
+
+  // Sending
+
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (!this.#blocked && !this.#over) {
+      const message = this.#nextMessage();
+      if (message === undefined) break;
+      if (!this.#transport.send(message.parts, message.sent)) this.#blocked = true;
+    }
+    this.#pumping = false;
+  }
+
+  /** One message of each lane in turn. */
+  #nextMessage(): ReturnType<Lane['next']> {
+    for (let tries = 0; tries < 2; tries++) {
+      this.#turn ^= 1;
+      if (this.#turn === 0) {
+        const message = this.#serving?.next();
+        if (message !== undefined) return message;
+      } else if (this.#asking !== undefined && !this.#outstanding.full) {
+        const message = this.#asking.next();
+        if (message !== undefined) {
+          this.#outstanding.sent(message.parts[0] as Uint8Array, message.bytes);
+          return message;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  drained(): void {
+    this.#blocked = false;
+    this.#pump();
+  }
+
+  // Receiving
+
+  target(): Uint8Array {
+    return this.#staging;
+  }
+
+  filled(count: number): void {
+    this.push(this.#staging.subarray(0, count));
+  }
+
+  push(chunk: Uint8Array): void {
+    try {
+      for (let at = 0; at < chunk.length && !this.#over; ) at = this.#left > 0 ? this.#pass(chunk, at) : this.#beginFrame(chunk, at);
+    } catch (error) {
+      this.#transport.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #pass(chunk: Uint8Array, at: number): number {
+    const count = Math.min(this.#left, chunk.length - at);
+    this.#left -= count;
+    this.#lane?.deliver(chunk.subarray(at, at + count));
+    return at + count;
+  }
+
+  #beginFrame(chunk: Uint8Array, at: number): number {
+    if (this.#headSize === 0 && chunk.length - at >= 7) {
+      this.#direct(chunk, at);
+      return this.#pass(chunk, at);
+    }
+    const count = Math.min(7 - this.#headSize, chunk.length - at);
+    this.#head.set(chunk.subarray(at, at + count), this.#headSize);
+    this.#headSize += count;
+    if (this.#headSize < 7) return at + count;
+    this.#headSize = 0;
+    this.#direct(this.#head, 0);
+    this.#left -= 7;
+    this.#lane?.deliver(this.#head);
+    return at + count;
+  }
+
+  /** Decides whose the frame is that begins at `at`. */
+  #direct(bytes: Uint8Array, at: number): void {
+    const size = u32At(bytes, at);
+    const type = bytes[at + 4] as number;
+    if (size < 7) throw new ProtocolError(`a frame of ${size} bytes`, 'size', 0);
+    this.#left = size;
+    this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(u16At(bytes, at + 5));
+  }
+
+  #request(type: number): Lane {
+    if (this.#serving === undefined || this.#serving.ended) throw new ProtocolError('a request, but nothing is served here', 'type', 4);
+    if (type === TVERSION) this.#peerBegins();
+    return this.#serving;
+  }
+
+  /**
+   * The peer's asking side begins. If that is not its first time, and ours has been going on for a while, the peer has been restarted
+   * and has forgotten our fids.
+   */
+  #peerBegins(): void {
+    const again = this.#heardTversion;
+    this.#heardTversion = true;
+    if (!again || this.#asking === undefined || performance.now() - this.#begunAsking < BEGINNING) return;
+    this.#asking.end(new Error('the peer has begun anew'));
+    this.#options.onPeerRestart?.();
+  }
+
+  #reply(tag: number): Lane | undefined {
+    if (this.#outstanding.answered(tag)) process.nextTick(() => this.#pump());
+    return this.#asking;
+  }
+
+  /** Reads on unless the server has more before it than may be held for it. */
+  #balance(): void {
+    const full = (this.#serving?.held ?? 0) > INBOX;
+    if (full === this.#pausedStream || this.#over) return;
+    this.#pausedStream = full;
+    if (full) this.#transport.pause();
+    else this.#transport.resume();
+  }
+
+  closed(error?: Error): void {
+    this.#over = true;
+    this.#error = error;
+    this.#serving?.end(error);
+    this.#asking?.end(error);
+    this.#tellDone(error);
+  }
+
+  /** Writes what is queued and ends the stream. Idempotent. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  destroy(error?: Error): void {
+    this.#transport.destroy(error);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,153 @@
+import type { Receiver, Transport } from '../transport/transport.js';
+
+/** What a lane needs of the stream it shares. */
+export interface Road {
+  readonly name: string;
+  readonly maxFrame: number | undefined;
+  /** A message of this lane waits to be sent. */
+  pump(): void;
+  /** A lane took in more than it may hold, or has worked that off. */
+  balance(): void;
+}
+
+interface Message {
+  readonly parts: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly sent: (() => void) | undefined;
+}
+
+/** Bytes waiting to be sent in one direction above which its sender is held back. */
+const BACKLOG = 2 * 1024 * 1024;
+
+/**
+ * One role's half of a shared stream, to the server or session above a Transport like any other. What is sent waits here for its turn;
+ * what arrives while the receiver is paused waits here too, so that a busy server does not hold up the replies its own side waits for.
+ */
+export class Lane implements Transport {
+  readonly name: string;
+  readonly maxFrame?: number;
+  readonly #road: Road;
+  readonly #outbox: Message[] = [];
+  #head = 0;
+  #outBytes = 0;
+  #held = false;
+  readonly #inbox: Uint8Array[] = [];
+  #inBytes = 0;
+  #paused = false;
+  #receiver: Receiver | undefined;
+  #closing = false;
+  #ended = false;
+  #error: Error | undefined;
+  #waiting: (() => void)[] = [];
+
+  constructor(road: Road, role: string) {
+    this.#road = road;
+    this.name = `${road.name} (${role})`;
+    if (road.maxFrame !== undefined) this.maxFrame = road.maxFrame;
+  }
+
+  /** Bytes that have arrived and that the receiver does not take yet. */
+  get held(): number {
+    return this.#inBytes;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  start(receiver: Receiver): void {
+    this.#receiver = receiver;
+    if (this.#ended) process.nextTick(() => this.#tell());
+  }
+
+  send(parts: readonly Uint8Array[], sent?: () => void): boolean {
+    if (this.#ended || this.#closing) return false;
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    this.#outbox.push({ parts, bytes, sent });
+    this.#outBytes += bytes;
+    this.#road.pump();
+    if (this.#outBytes <= BACKLOG) return true;
+    this.#held = true;
+    return false;
+  }
+
+  /** For the road: the next message to send. */
+  next(): Message | undefined {
+    const message = this.#outbox[this.#head];
+    if (message === undefined) return undefined;
+    this.#head++;
+    if (this.#head > 256 && this.#head * 2 > this.#outbox.length) {
+      this.#outbox.splice(0, this.#head);
+      this.#head = 0;
+    }
+    this.#outBytes -= message.bytes;
+    if (this.#held && this.#outBytes <= BACKLOG / 2) {
+      this.#held = false;
+      process.nextTick(() => {
+        if (!this.#ended) this.#receiver?.drained();
+      });
+    }
+    if (this.#closing && this.#outbox.length === this.#head) this.end();
+    return message;
+  }
+
+  /** For the road: bytes of this lane's frames have arrived; the view is good until this returns. */
+  deliver(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    if (this.#paused || this.#inBytes > 0 || this.#receiver === undefined) {
+      this.#inbox.push(bytes.slice());
+      this.#inBytes += bytes.length;
+      this.#road.balance();
+    } else this.#receiver.push(bytes);
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    process.nextTick(() => this.#drainInbox());
+  }
+
+  #drainInbox(): void {
+    while (!this.#paused && !this.#ended && this.#receiver !== undefined) {
+      const bytes = this.#inbox.shift();
+      if (bytes === undefined) break;
+      this.#inBytes -= bytes.length;
+      this.#receiver.push(bytes);
+    }
+    this.#road.balance();
+  }
+
+  close(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    this.#closing = true;
+    if (this.#outbox.length === this.#head) this.end();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  destroy(error?: Error): void {
+    this.end(error);
+  }
+
+  /** This half is over; the stream and the other half may go on. */
+  end(error?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#outbox.length = 0;
+    this.#inbox.length = 0;
+    this.#head = this.#outBytes = this.#inBytes = 0;
+    process.nextTick(() => this.#tell());
+    this.#road.balance();
+  }
+
+  #tell(): void {
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.closed(this.#error);
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}

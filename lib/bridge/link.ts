@@ -1,0 +1,155 @@
+import type { Server } from '../server/index.js';
+import type { Session, SessionOptions } from '../session/index.js';
+import type { Transport } from '../transport/transport.js';
+import { Bridge } from './bridge.js';
+import { ResyncTransport } from './resync.js';
+
+export interface LinkOptions {
+  /** Answers the peer. */
+  server?: Server | undefined;
+  /** Makes a connection, for the side that dials. */
+  dial?: ((signal: AbortSignal) => Promise<Transport>) | undefined;
+  /** The channel has no connections of its own (a virtio-serial port): half frames are to be expected at its beginning. */
+  resync?: boolean | undefined;
+  /** Is told what happens to the channel. Must not throw. */
+  onEvent?: ((event: LinkEvent) => void) | undefined;
+}
+
+export type LinkEvent =
+  | { type: 'up'; peer: string }
+  | { type: 'down'; peer: string; error: Error | undefined }
+  | { type: 'failed'; error: Error };
+
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 3000;
+/** How long a peer may take to answer Tversion before it is asked again, in milliseconds. */
+const PATIENCE = 5000;
+
+/**
+ * A bridge that lasts: whenever its stream is lost it dials again, or takes the next one that comes (`take`). Sessions begun by `openSession` end with
+ * their stream; a Client's recovery asks for the next one here.
+ */
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #ending = new AbortController();
+  #bridge: Bridge | undefined;
+  #waiting: ((bridge: Bridge | undefined) => void)[] = [];
+  #dialling = false;
+  readonly #gone = new Set<Promise<unknown>>();
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    void this.#dial();
+  }
+
+  /** The stream as it is now. */
+  get bridge(): Bridge | undefined {
+    return this.#bridge;
+  }
+
+  async #dial(): Promise<void> {
+    const { dial } = this.#options;
+    const { signal } = this.#ending;
+    if (dial === undefined || this.#dialling) return;
+    this.#dialling = true;
+    for (let pause = FIRST_PAUSE; !signal.aborted && this.#bridge === undefined; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
+      try {
+        this.take(await dial(signal));
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#options.onEvent?.({ type: 'failed', error: error instanceof Error ? error : new Error(String(error)) });
+        await sleep(pause, signal);
+      }
+    }
+    this.#dialling = false;
+  }
+
+  /** A stream has come. One that was there before gives way: its peer has dialled again. */
+  take(transport: Transport): void {
+    if (this.#ending.signal.aborted) {
+      transport.destroy();
+      return;
+    }
+    const before = this.#bridge;
+    let bridge: Bridge | undefined;
+    const stream =
+      this.#options.resync === true ? new ResyncTransport(transport, () => bridge?.reset(new Error('the channel was reset'))) : transport;
+    bridge = new Bridge(stream, { server: this.#options.server });
+    this.#bridge = bridge;
+    before?.destroy(new Error('another connection took its place'));
+    this.#options.onEvent?.({ type: 'up', peer: bridge.name });
+    const ended = bridge.done.then((error) => this.#lost(bridge, error));
+    this.#gone.add(ended);
+    void ended.then(() => this.#gone.delete(ended));
+    for (const resolve of this.#waiting.splice(0)) resolve(bridge);
+  }
+
+  #lost(bridge: Bridge, error: Error | undefined): void {
+    if (this.#bridge !== bridge) return;
+    this.#bridge = undefined;
+    this.#options.onEvent?.({ type: 'down', peer: bridge.name, error });
+    void this.#dial();
+  }
+
+  /** The stream, as soon as there is one. */
+  #up(signal: AbortSignal): Promise<Bridge | undefined> {
+    if (this.#bridge !== undefined) return Promise.resolve(this.#bridge);
+    return new Promise((resolve) => {
+      const end = (bridge: Bridge | undefined) => {
+        signal.removeEventListener('abort', aborted);
+        resolve(bridge);
+      };
+      const aborted = () => {
+        this.#waiting = this.#waiting.filter((one) => one !== end);
+        end(undefined);
+      };
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#waiting.push(end);
+    });
+  }
+
+  /**
+   * A conversation in which this side asks, as soon as there is a stream and the peer answers. Rejects when `signal` or `close` says so, and with
+   * the peer's refusal.
+   */
+  async openSession(options: SessionOptions & { signal: AbortSignal }): Promise<Session> {
+    const signal = AbortSignal.any([options.signal, this.#ending.signal]);
+    for (;;) {
+      const bridge = await this.#up(signal);
+      if (bridge === undefined || signal.aborted)
+        throw Object.assign(new Error('The operation was aborted'), { name: 'AbortError', code: 'ABORT_ERR' });
+      try {
+        return await bridge.openSession({ ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EPROTONOSUPPORT' || signal.aborted) throw error;
+        // The peer is not up yet, or went away meanwhile.
+        await sleep(FIRST_PAUSE, signal);
+      }
+    }
+  }
+
+  /** No more streams; the one that is there is closed. Idempotent. */
+  async close(): Promise<void> {
+    this.#ending.abort();
+    for (const resolve of this.#waiting.splice(0)) resolve(undefined);
+    await this.#bridge?.close();
+    await Promise.all(this.#gone);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener('abort', end);
+  });
+}

@@ -1,0 +1,213 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Bridge, Link, ResyncTransport } from '../../lib/bridge/index.js';
+import { Client } from '../../lib/client/client.js';
+import { Codec } from '../../lib/protocol/codec.js';
+import { L_O_CREAT, L_O_RDWR, NOTAG } from '../../lib/protocol/constants.js';
+import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { Session } from '../../lib/session/session.js';
+import { listen } from '../../lib/transport/index.js';
+import { memoryPair } from '../../lib/transport/memory.js';
+import type { Receiver } from '../../lib/transport/transport.js';
+import { startProxy } from '../support/proxy.js';
+import { Random } from '../support/random.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+const cleanups: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function served(): Server {
+  const server = new Server({ exports: { '/': new MemoryBackend() } });
+  cleanups.push(() => server.close());
+  return server;
+}
+
+async function attached(session: Promise<Session>): Promise<Client> {
+  const client = new Client(await session);
+  await client.attach();
+  return client;
+}
+
+/** A file of `size` bytes written and read back, over and over, until `rounds` are done. */
+async function work(client: Client, name: string, rounds: number, size: number): Promise<void> {
+  const fid = await client.root.clone();
+  await fid.create(name, L_O_RDWR | L_O_CREAT, 0o644, 0);
+  const back = Buffer.alloc(size);
+  for (let round = 0; round < rounds; round++) {
+    const data = Buffer.alloc(size, round + 1);
+    await fid.write(data, 0);
+    expect(await fid.read(back, 0)).toBe(size);
+    expect(back.equals(data)).toBe(true);
+  }
+  await fid.clunk();
+}
+
+describe('two bridges', () => {
+  function pair(chunk?: number): [Bridge, Bridge] {
+    const [near, far] = memoryPair({ backlog: 256 * 1024, ...(chunk === undefined ? {} : { chunk }) });
+    const bridges: [Bridge, Bridge] = [new Bridge(near, { server: served() }), new Bridge(far, { server: served() })];
+    cleanups.push(() => bridges[0].destroy());
+    return bridges;
+  }
+
+  it.each([1, 13, undefined])('work in the tree of each other (pieces of %s bytes)', async (chunk) => {
+    const [here, there] = pair(chunk);
+    const [a, b] = await Promise.all([attached(here.openSession()), attached(there.openSession())]);
+    await Promise.all([work(a, 'a', 2, 3000), work(b, 'b', 2, 3000)]);
+    const names = async (client: Client) => {
+      await using root = await client.root.clone();
+      await root.open(0);
+      const found: string[] = [];
+      for await (const { name } of root.entries()) found.push(name);
+      return found;
+    };
+    expect(await names(a)).toEqual(['a']);
+    expect(await names(b)).toEqual(['b']);
+  });
+
+  it('do not lock up when both write and read far more than fits on the way', async () => {
+    const [here, there] = pair();
+    const [a, b] = await Promise.all([attached(here.openSession()), attached(there.openSession())]);
+    const size = 12 << 20;
+    await Promise.all([...['1', '2', '3'].flatMap((name) => [work(a, name, 2, size), work(b, name, 2, size)])]);
+  });
+
+  it('let a small request through a flood of large ones', async () => {
+    const [here, there] = pair();
+    const [a, b] = await Promise.all([attached(here.openSession()), attached(there.openSession())]);
+    let flooding = true;
+    const flood = (async () => {
+      while (flooding) await Promise.all(['x', 'y', 'z'].map((name, index) => work(a, `${name}${index}${performance.now()}`, 1, 8 << 20)));
+    })();
+    for (let index = 0; index < 50; index++) await b.root.getattr();
+    flooding = false;
+    await flood;
+  });
+
+  it('begin a conversation anew on the same stream', async () => {
+    const [here] = pair();
+    const first = await attached(here.openSession());
+    const waiting = first.root.getattr();
+    await waiting;
+    const second = await attached(here.openSession());
+    await expect(first.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    await second.root.getattr();
+  });
+});
+
+it('a plain client and a plain server at the other end notice nothing', async () => {
+  const [near, far] = memoryPair();
+  const bridge = new Bridge(near, { server: served() });
+  await using client = await attached(Session.open(far));
+  await work(client, 'plain', 1, 100_000);
+
+  const [left, right] = memoryPair();
+  served().serve(right);
+  const asking = new Bridge(left);
+  await using other = await attached(asking.openSession());
+  await work(other, 'plain', 1, 100_000);
+  bridge.destroy();
+});
+
+it('a peer that asks where nothing is served, or breaks the framing, ends the stream', async () => {
+  for (const bytes of [new Codec().encode('Tversion', NOTAG, { msize: 8192, version: '9P2000.L' }), new Uint8Array(7)]) {
+    const [near, far] = memoryPair();
+    const bridge = new Bridge(near);
+    far.start({ target: () => new Uint8Array(1), filled: () => {}, push: () => {}, drained: () => {}, closed: () => {} });
+    far.send([bytes]);
+    expect(await bridge.done).toMatchObject({ code: 'EPROTO' });
+  }
+});
+
+it('a link dials again, and clients on both of its sides go on', async () => {
+  const directory = new TemporaryDirectory('bridge');
+  cleanups.push(() => directory.remove());
+  const socket = directory.join('socket');
+  const far = new Link({ server: served() });
+  const listener = await listen(`unix:${socket}`, (transport) => far.take(transport));
+  cleanups.push(() => listener.close());
+  const proxy = await startProxy({ upstream: { path: socket } });
+  cleanups.push(() => proxy.close());
+  const { dial } = await import('../../lib/transport/index.js');
+  const near = new Link({ server: served(), dial: (signal) => dial(proxy.address, { signal }) });
+  cleanups.push(() => near.close());
+  cleanups.push(() => far.close());
+  const clients = await Promise.all(
+    [near, far].map(async (link) => {
+      const redial = (signal: AbortSignal) => link.openSession({ signal });
+      const client = new Client(await redial(AbortSignal.timeout(30_000)), { redial, retry: 60 });
+      await client.attach();
+      return client;
+    }),
+  );
+  let cutting = true;
+  const cuts = (async () => {
+    for (let index = 0; index < 6 && cutting; index++) {
+      await expect.poll(() => proxy.open, { timeout: 30_000 }).toBeGreaterThan(0);
+      for (const client of clients) await client.root.getattr();
+      proxy.cut();
+    }
+  })();
+  await Promise.all(clients.map((client, index) => work(client, `file-${index}`, 12, 2 << 20)));
+  cutting = false;
+  await cuts;
+  for (const client of clients) {
+    expect(client.recovery?.recoveries).toBeGreaterThan(0);
+    expect(client.recovery?.casualties).toBe(0);
+    expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
+  }
+});
+
+describe('a channel without connections', () => {
+  const codec = new Codec();
+  const version = codec.encode('Tversion', NOTAG, { msize: 8192, version: '9P2000.L' });
+  const walk = codec.encode('Twalk', 1, { fid: 1, newfid: 2, wnames: ['name'] });
+
+  /** Collects what a resynchronised channel hands on. */
+  function collect(onLoss?: () => void): { send: (bytes: Uint8Array) => void; taken: number[]; channel: ResyncTransport } {
+    let receiver: Receiver | undefined;
+    const [inner] = memoryPair({ name: 'dev:' });
+    inner.start = (to) => {
+      receiver = to;
+    };
+    const channel = new ResyncTransport(inner, onLoss);
+    const taken: number[] = [];
+    channel.start({
+      target: () => new Uint8Array(1),
+      filled: () => {},
+      push: (bytes) => taken.push(...bytes),
+      drained: () => {},
+      closed: () => {},
+    });
+    return { send: (bytes) => receiver?.push(bytes), taken, channel };
+  }
+
+  it('begins with the first version message, whatever half frame lies before it and wherever it is cut', () => {
+    const random = new Random();
+    console.log(`seed ${random.seed}`);
+    for (let round = 0; round < 300; round++) {
+      const rest = Uint8Array.from({ length: random.integer(0, 60) }, () => random.integer(0, 255));
+      const stream = [...rest, ...version, ...walk];
+      const { send, taken, channel } = collect();
+      for (let at = 0; at < stream.length; ) {
+        const count = random.integer(1, 20);
+        send(Uint8Array.from(stream.slice(at, at + count)));
+        at += count;
+      }
+      expect(taken).toEqual([...version, ...walk]);
+      expect(channel.discarded).toBe(rest.length);
+    }
+  });
+
+  it('keeps to its frames while it is in step, even if a payload looks like a version message', () => {
+    const { send, taken } = collect();
+    const write = codec.encode('Twrite', 2, { fid: 1, offset: 0, data: new Uint8Array([...version, ...version]) });
+    send(version);
+    send(write.slice(0, 23));
+    send(write.slice(23));
+    send(walk);
+    expect(taken).toEqual([...version, ...write, ...walk]);
+  });
+});
