@@ -1,5 +1,5 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
-import { ConnectionLostError, errnoOf } from '../protocol/error.js';
+import { ConnectionLostError, ErrnoError, errnoOf } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
 import { attrOf, remember } from './attributes.js';
 import { ReadBuffers } from './buffers.js';
@@ -71,7 +71,9 @@ export class Bridge {
     return reply;
   }
 
+  /** ESTALE for the attributes of another file: a server whose fids are paths tells what is at the path now. */
   attr(node: Node, attributes: Attributes): AttrReply {
+    if (!node.is(attributes.qid)) throw new ErrnoError('ESTALE', { syscall: 'Tgetattr' });
     remember(node, attributes);
     return { attrValid: this.options.attrTimeout, attr: attrOf(node, attributes) };
   }

@@ -64,7 +64,11 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (moved !== undefined && moved === to.children?.get(newName)) return 0;
     gone(to, newName);
     nodes.unlink(from, name);
-    if (moved !== undefined) nodes.link(moved, to, newName);
+    if (moved !== undefined) {
+      nodes.link(moved, to, newName);
+      // A server that renames by fid only keeps paths in its fids: none at or below the old name is any good now.
+      if (bridge.client.lacking.has('Trenameat')) tree.unpinBelow(moved);
+    }
     return 0;
   }
 
@@ -125,13 +129,13 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     async mkdir({ name, mode }, request) {
       const parent = nodes.get(request.nodeid);
       const bits = (mode & 0o7777) | (parent.mode & S_ISGID);
-      const qid = await bridge.with(parent, request, (fid, o) => fid.mkdir(name, bits, groupIn(parent, request), o));
+      const qid = await bridge.with(parent, request, (fid, o) => fid.mkdir(name, bits, groupIn(parent, request), o), true);
       return made(parent, name, qid, S_IFDIR | bits, 4096, 0, request);
     },
 
     async symlink({ name, target }, request) {
       const parent = nodes.get(request.nodeid);
-      const qid = await bridge.with(parent, request, (fid, o) => fid.symlink(name, target, groupIn(parent, request), o));
+      const qid = await bridge.with(parent, request, (fid, o) => fid.symlink(name, target, groupIn(parent, request), o), true);
       return made(parent, name, qid, S_IFLNK | 0o777, textBytes(target), 0, request);
     },
 
@@ -139,7 +143,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const parent = nodes.get(request.nodeid);
       const { major, minor } = decodeDevice(rdev);
       const full = (mode & S_IFMT) === 0 ? mode | S_IFREG : mode;
-      const qid = await bridge.with(parent, request, (fid, o) => fid.mknod(name, full, major, minor, groupIn(parent, request), o));
+      const qid = await bridge.with(parent, request, (fid, o) => fid.mknod(name, full, major, minor, groupIn(parent, request), o), true);
       return made(parent, name, qid, full, 0, rdev, request);
     },
 
@@ -148,7 +152,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const node = nodes.get(oldNode);
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       return bridge.with(node, request, async (target, o) => {
-        await bridge.with(parent, request, (fid) => fid.link(name, target, o));
+        await bridge.with(parent, request, (fid) => fid.link(name, target, o), true);
         nodes.link(node, parent, name);
         return bridge.entry(node, await target.getattr(undefined, o));
       });

@@ -45,8 +45,10 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
 
   return {
     async getattr({ flags, fh }, request) {
-      const attributes = await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, (fid, o) => fid.getattr(GETATTR_BASIC, o));
-      return bridge.attr(nodes.get(request.nodeid), attributes);
+      const node = nodes.get(request.nodeid);
+      return withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
+        bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
+      );
     },
 
     async statx({ flags, fh }, request) {

@@ -135,6 +135,15 @@ export class Tree {
     node.spare = undefined;
   }
 
+  /** As `unpin`, for all that is known below as well. */
+  unpinBelow(node: Node): void {
+    const pending = [node];
+    for (let each = pending.pop(); each !== undefined; each = pending.pop()) {
+      this.unpin(each);
+      if (each.children !== undefined) pending.push(...each.children.values());
+    }
+  }
+
   /**
    * An unopened fid of a node, the caller's own: the node's, which is then without, or a clone. Opening the node's own saves a round trip;
    * should it be needed again, an open fid serves as well, or it is walked to.
