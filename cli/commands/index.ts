@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { bridgeCommand } from './bridge.js';
 import { demo } from './demo.js';
 import { info } from './info.js';
 import { interopCommand } from './interop.js';
@@ -8,4 +9,12 @@ import { unmountCommand } from './unmount.js';
 
 /** Every command, in the order of --help. */
 // biome-ignore lint/suspicious/noExplicitAny: yargs types each command by its own arguments, and a list of them only by any
-export const commands: readonly CommandModule<any, any>[] = [mountCommand, unmountCommand, serve, info, interopCommand, demo];
+export const commands: readonly CommandModule<any, any>[] = [
+  mountCommand,
+  unmountCommand,
+  serve,
+  bridgeCommand,
+  info,
+  interopCommand,
+  demo,
+];

@@ -127,6 +127,7 @@ export class LocalNode implements BackendNode {
   *#walk(work: Work, name: string): Op<LocalNode> {
     const { tree } = this;
     this.#directory();
+    tree.enter(this, name);
     const dirfd = yield* this.descriptor(work);
     const known = this.children?.get(name);
     if (known !== undefined) {

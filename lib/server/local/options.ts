@@ -1,3 +1,6 @@
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+
 /** How the client's owners, modes and special files are kept on the host (QEMU's -fsdev security_model). */
 export type SecurityModelName = 'mapped-xattr' | 'mapped-file' | 'passthrough' | 'none';
 
@@ -22,6 +25,11 @@ export interface LocalOptions {
   descriptors?: number;
   /** Where system calls are made: `auto` here unless they may block, `always` on other threads. */
   background?: 'auto' | 'always';
+  /**
+   * Directories (absolute paths) below the export that are not entered, answered EACCES without a system call on them: mount points that
+   * this very process serves, where it would wait for itself.
+   */
+  except?: readonly string[];
   /** Told of what an administrator should know: the text of a line. */
   warn?: (message: string) => void;
 }
@@ -36,6 +44,8 @@ export interface Settings {
   multidevs: MultiDevices;
   descriptors: number;
   background: 'auto' | 'always';
+  /** Names from the export's root to each. */
+  except: readonly (readonly string[])[];
   warn: (message: string) => void;
 }
 
@@ -72,6 +82,13 @@ export function settle(path: string, options: LocalOptions, limit: number): Sett
     multidevs,
     descriptors: Math.max(64, options.descriptors ?? Math.floor(limit / 2)),
     background: options.background ?? 'auto',
+    except: (options.except ?? []).map((one) => namesBelow(path, one)).filter((names) => names.length > 0),
     warn: options.warn ?? (() => {}),
   };
+}
+
+/** The names that lead from `root` to `path`; none where it does not lie below. */
+function namesBelow(root: string, path: string): string[] {
+  const way = relative(realpathSync(root), join(realpathSync(dirname(resolve(path))), basename(resolve(path))));
+  return way === '' || way === '..' || way.startsWith('../') ? [] : way.split('/');
 }

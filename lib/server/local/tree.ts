@@ -64,6 +64,20 @@ export class Tree {
     if (name === '' || name === '.' || name === '..' || name.includes('/') || this.model.reserves(name)) throw failure('EINVAL');
   }
 
+  /** EACCES for the child of `directory` that is not to be entered. */
+  enter(directory: LocalNode, name: string): void {
+    for (const names of this.#settings.except) {
+      let at = names.length - 1;
+      if (names[at] !== name) continue;
+      let node: LocalNode | undefined = directory;
+      while (at > 0 && node?.above !== undefined && node.label === names[at - 1]) {
+        node = node.above;
+        at--;
+      }
+      if (at === 0 && node === this.root) throw failure('EACCES');
+    }
+  }
+
   /** EROFS on an export that is not to be changed. */
   writable(): void {
     if (this.#settings.readonly) throw failure('EROFS');
