@@ -2,6 +2,7 @@
 import { registerScheme } from './transport/index.js';
 
 export * from './client/index.js';
+export * from './fs/index.js';
 export { ConnectionLostError, ErrnoError, ProtocolError } from './protocol/error.js';
 export type * from './protocol/types.js';
 export { dialectNamed, Session, type SessionOptions } from './session/index.js';

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ObjectEncodingOptions } from 'node:fs';
 import { isDate } from 'node:util/types';
 import type { RequestOptions } from '../client/verbs.js';
@@ -81,8 +82,16 @@ export function requestOf(options: unknown, base: RequestOptions | undefined): R
   if (signal !== undefined && signal !== null && !(signal instanceof AbortSignal)) {
     throw invalidArgType('options.signal', 'an instance of AbortSignal', signal);
   }
-  const both = signal && base?.signal ? AbortSignal.any([signal, base.signal]) : (signal ?? base?.signal);
-  return { signal: both ?? undefined, timeout: timeout ?? base?.timeout };
+  return { signal: joinSignals(signal, base?.signal), timeout: timeout ?? base?.timeout };
+}
+
+/** One signal for several. It may have a listener for each request in flight, which Node would take for a leak in the caller's own. */
+export function joinSignals(...signals: readonly (AbortSignal | null | undefined)[]): AbortSignal | undefined {
+  const given = signals.filter((signal) => signal !== undefined && signal !== null);
+  if (given.length === 0) return undefined;
+  const joined = AbortSignal.any(given);
+  setMaxListeners(0, joined);
+  return joined;
 }
 
 /** The bytes of anything that Node takes as data: a view, never a copy, unless it is text. */

@@ -3,6 +3,7 @@ import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import { GETATTR_GID, GETATTR_MODE, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
+import { joinSignals } from './arguments.js';
 
 /** Who a file system acts for, and where it begins. */
 export interface FileSystemOptions {
@@ -44,7 +45,7 @@ export class Context {
     this.#options = options;
     this.#open = open;
     const { signal, timeout } = options;
-    this.request = signal === undefined && timeout === undefined ? undefined : { signal, timeout };
+    this.request = signal === undefined && timeout === undefined ? undefined : { signal: joinSignals(signal), timeout };
   }
 
   /** The same file system with other options; what is open belongs to both. */

@@ -9,7 +9,7 @@ import { ErrnoError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
 import { encodingOf, optionsOf, requestOf, toBytes, toId, toInteger, toMode, toTimespec } from './arguments.js';
 import { readToEnd, writeContent } from './content.js';
-import { errorWithCode, invalidArgType, invalidArgValue, outOfRange, throwIfAborted } from './errors.js';
+import { errorWithCode, fileClosed, invalidArgType, invalidArgValue, outOfRange, throwIfAborted } from './errors.js';
 import { canRead, canWrite } from './flags.js';
 import { type LockHolder, type LockOptions, lock, lockHolder, type RangeOptions, unlock } from './lock.js';
 import type { OpenFile } from './open-file.js';
@@ -117,6 +117,7 @@ export class FileHandle extends EventEmitter {
     options?: RequestOptions,
   ): Promise<{ bytesRead: number; buffers: T }> {
     const request = requestOf(options, this.#file.context.request);
+    if (this.fd === -1) throw fileClosed('readv');
     let bytesRead = 0;
     for (const view of viewsOf(buffers)) {
       const count = await this.#file.read(view, typeof position === 'number' ? position + bytesRead : null, request);
@@ -132,6 +133,7 @@ export class FileHandle extends EventEmitter {
     options?: RequestOptions,
   ): Promise<{ bytesWritten: number; buffers: T }> {
     const request = requestOf(options, this.#file.context.request);
+    if (this.fd === -1) throw fileClosed('writev');
     let bytesWritten = 0;
     for (const view of viewsOf(buffers)) {
       bytesWritten += await this.#file.write(view, typeof position === 'number' ? position + bytesWritten : null, request);
@@ -146,7 +148,7 @@ export class FileHandle extends EventEmitter {
     const encoding = encodingOf(options);
     const request = requestOf(options, this.#file.context.request);
     throwIfAborted(request?.signal);
-    if (this.fd === -1) await this.#file.use('readFile', async () => undefined);
+    if (this.fd === -1) throw fileClosed('readFile');
     const data = await this.#file.use('read', async (fid) => {
       if (!canRead(this.#file.flags)) throw new ErrnoError('EBADF');
       const start = this.#file.position ?? (await fid.getattr(undefined, request)).size;
@@ -161,7 +163,7 @@ export class FileHandle extends EventEmitter {
     const encoding = encodingOf(options) as Encoded;
     const request = requestOf(options, this.#file.context.request);
     throwIfAborted(request?.signal);
-    if (this.fd === -1) await this.#file.use('writeFile', async () => undefined);
+    if (this.fd === -1) throw fileClosed('writeFile');
     await writeContent(this.#file, data, encoding, request);
   }
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
-import { toInteger } from './arguments.js';
+import { joinSignals, toInteger } from './arguments.js';
 import { outOfRange } from './errors.js';
 import type { OpenFile } from './open-file.js';
 
@@ -54,7 +54,9 @@ export class ReadStream extends Readable {
   readonly #readAhead: number;
   readonly #aborter = new AbortController();
   readonly #parts: Part[] = [];
-  #request: RequestOptions = { signal: this.#aborter.signal };
+  /** What has been read and not yet been asked for. */
+  #rest: Buffer | undefined;
+  readonly #request: RequestOptions;
   #file: OpenFile | undefined;
   #depth = 1;
   /** Where the next request begins, and where the next byte for the consumer is. */
@@ -81,8 +83,7 @@ export class ReadStream extends Readable {
     this.#limit = (end ?? Number.POSITIVE_INFINITY) + 1;
     this.#chunk = Math.max(1, highWaterMark);
     this.#readAhead = readAhead;
-    if (request?.timeout !== undefined) this.#request.timeout = request.timeout;
-    if (request?.signal) this.#request.signal = AbortSignal.any([this.#aborter.signal, request.signal]);
+    this.#request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
   }
 
   /** The number of the open file; null before it is open and after it is closed. */
@@ -111,7 +112,23 @@ export class ReadStream extends Readable {
   }
 
   override _read(): void {
-    this.#readOn().catch((error: Error) => this.destroy(error));
+    // One chunk for each call, and not within it: what is pushed at once reaches a consumer as one.
+    if (this.#rest !== undefined) process.nextTick(() => this.#giveRest());
+    else this.#readOn().catch((error: Error) => this.destroy(error));
+  }
+
+  #giveRest(): void {
+    if (this.#rest !== undefined && !this.destroyed) this.#give(this.#rest);
+  }
+
+  #give(data: Buffer): void {
+    const file = this.#file;
+    const chunk = data.length <= this.#chunk ? data : data.subarray(0, this.#chunk);
+    this.#rest = chunk === data ? undefined : data.subarray(this.#chunk);
+    this.#at += chunk.length;
+    this.bytesRead += chunk.length;
+    if (this.#start === undefined && file !== undefined) file.position = this.#at;
+    this.push(chunk);
   }
 
   async #readOn(): Promise<void> {
@@ -130,15 +147,9 @@ export class ReadStream extends Readable {
       this.#forget();
       this.#next = part.offset + count;
       this.#depth = 1;
-      if (count === 0) {
-        this.push(null);
-        return;
-      }
     } else this.#depth *= 2;
-    this.#at = part.offset + count;
-    if (this.#start === undefined) file.position = this.#at;
-    this.bytesRead += count;
-    for (let from = 0; from < count; from += this.#chunk) this.push(part.buffer.subarray(from, Math.min(from + this.#chunk, count)));
+    if (count === 0) this.push(null);
+    else this.#give(part.buffer.subarray(0, count));
   }
 
   /** Keeps requests in flight. */

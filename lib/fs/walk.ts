@@ -157,7 +157,9 @@ export class Walker {
     const step = await this.#descend(names.slice(0, index), false, request);
     if (step.kind !== 'there') return undefined;
     const { fid } = step;
-    const { error, next } = await this.#context.using(fid, () => this.#twalk(fid, names.slice(index, index + 1), [], request));
+    const { error, next } = await this.#context.using(fid, () =>
+      this.#twalk(fid, names.slice(index, index + 1), names.slice(0, index + 1), request),
+    );
     this.#context.release(next);
     return error;
   }

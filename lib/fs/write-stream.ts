@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
-import { toInteger } from './arguments.js';
+import { joinSignals, toInteger } from './arguments.js';
 import type { OpenFile } from './open-file.js';
 import type { Source } from './read-stream.js';
 
@@ -33,7 +33,7 @@ export class WriteStream extends Writable {
   readonly #source: Source;
   readonly #flush: boolean;
   readonly #aborter = new AbortController();
-  #request: RequestOptions = { signal: this.#aborter.signal };
+  readonly #request: RequestOptions;
   #file: OpenFile | undefined;
   readonly #start: number | undefined;
   /** Where the next byte goes; undefined: at the end, which the file knows. */
@@ -54,8 +54,7 @@ export class WriteStream extends Writable {
     this.#source = source;
     this.#flush = flush;
     this.#start = start;
-    if (request?.timeout !== undefined) this.#request.timeout = request.timeout;
-    if (request?.signal) this.#request.signal = AbortSignal.any([this.#aborter.signal, request.signal]);
+    this.#request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
   }
 
   get fd(): number | null {
