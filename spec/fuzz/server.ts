@@ -52,11 +52,15 @@ type Bodies = { [N in TName & keyof typeof messages]: () => Body<N> };
 class Requests {
   readonly #random: Random;
   readonly bodies: Bodies;
+  /** Fids that are in use as far as the answers tell, so that most requests get past the first check. */
+  readonly #known = new Set([0]);
   readonly #weighted: Array<keyof Bodies>;
 
   constructor(random: Random) {
     this.#random = random;
-    const fid = () => random.integer(0, random.oneIn(30) ? 0xffffffff : 9);
+    const any = () => random.integer(0, random.oneIn(30) ? 0xffffffff : 40);
+    const fid = () => (random.oneIn(6) || this.#known.size === 0 ? any() : random.pick([...this.#known]));
+    const newfid = () => (random.oneIn(6) ? fid() : any());
     const name = () => (random.oneIn(4) ? random.pick(evil) : random.pick(plain));
     const u32 = () => random.pick([0, 1, 2, 0o644, 0o755, 0o4755, 0o1777, 0xffff, 0xffffffff, random.next()]);
     const flags = () => random.pick([0, 1, 2, 3, 0o100, 0o200, 0o1000, 0o1002, 0o2001, 0o200000, 0o400000, random.next()]);
@@ -78,16 +82,16 @@ class Requests {
         msize: random.pick([65536, 8192, 4096, 4095, 0, 0xffffffff]),
         version: random.pick(['9P2000.L', '9P2000.L', '9P2000', '']),
       }),
-      Tauth: () => ({ afid: fid(), uname: name().slice(0, 100), aname: '', nUname: u32() }),
+      Tauth: () => ({ afid: newfid(), uname: name().slice(0, 100), aname: '', nUname: u32() }),
       Tattach: () => ({
-        fid: fid(),
+        fid: newfid(),
         afid: random.oneIn(5) ? fid() : 0xffffffff,
         uname: 'fuzz',
         aname: random.oneIn(5) ? name() : '',
         nUname: u32(),
       }),
       Tflush: () => ({ oldtag: random.integer(0, 64) }),
-      Twalk: () => ({ fid: fid(), newfid: fid(), wnames: Array.from({ length: random.pick([0, 1, 1, 1, 2, 3, 16]) }, name) }),
+      Twalk: () => ({ fid: fid(), newfid: newfid(), wnames: Array.from({ length: random.pick([0, 1, 1, 1, 2, 3, 16]) }, name) }),
       Tread: () => ({ fid: fid(), offset: size(), count: count() }),
       Twrite: () => ({ fid: fid(), offset: random.pick([0, 10, 1000, size()]), data: data() }),
       Tclunk: () => ({ fid: fid() }),
@@ -117,7 +121,7 @@ class Requests {
         atime: time(),
         mtime: time(),
       }),
-      Txattrwalk: () => ({ fid: fid(), newfid: fid(), name: name() }),
+      Txattrwalk: () => ({ fid: fid(), newfid: newfid(), name: name() }),
       Txattrcreate: () => ({
         fid: fid(),
         name: name(),
@@ -141,7 +145,18 @@ class Requests {
     this.#weighted.push('Tversion');
   }
 
+  /** Notes what a request that was answered well did to the fids. */
+  done(name: keyof Bodies, body: Record<string, unknown>): void {
+    const { fid, newfid } = body;
+    if (name === 'Tversion') this.#known.clear();
+    if (name === 'Tclunk' || name === 'Tremove') this.#known.delete(fid as number);
+    if (name === 'Tattach') this.#known.add(fid as number);
+    if (name === 'Twalk' || name === 'Txattrwalk') this.#known.add(newfid as number);
+  }
+
   pick(): keyof Bodies {
+    if (this.#known.size === 0) return 'Tattach';
+    if (this.#known.size > 30) return 'Tclunk';
     return this.#random.pick(this.#weighted);
   }
 }
@@ -156,6 +171,7 @@ async function speak(client: RawClient, random: Random): Promise<void> {
     const answer = client.send(name, body, name === 'Tversion' ? 0xffff : undefined).then(
       (message: Message) => {
         const right = message.name === `R${name.slice(1)}`;
+        if (right) requests.done(name, body as Record<string, unknown>);
         const refusal = message.name === 'Rlerror' && message.body.ecode > 0 && message.body.ecode < 4096;
         if (!right && !refusal) problems.push(`${name} answered with ${message.name} ${JSON.stringify(message.body)}`);
         const asked = 'count' in body && typeof body.count === 'number' ? body.count : 0;

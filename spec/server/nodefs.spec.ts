@@ -121,6 +121,32 @@ describe('a symlink on the host is shown and never followed', () => {
   });
 });
 
+test('a symlink is moved, replaced and written over as itself, whatever the file system thinks', async () => {
+  const volume = Volume.fromJSON({ '/export/d/f': 'ours', '/outside/secret': 'secret', '/outside/empty': null });
+  const backend = new NodeFsBackend(createFsFromVolume(volume).promises as unknown as PromisesLike, { root: '/export' });
+  await using server = new Server({ exports: { tree: backend } });
+  const c = await RawClient.attached(server);
+  const outside = JSON.stringify(volume.toJSON('/outside'));
+  const link = (name: string, symtgt: string) => c.call('Tsymlink', { dfid: 0, name, symtgt, gid: 0 });
+  for (const symtgt of ['../outside', '../outside/secret', '../outside/none', '.', '..']) {
+    await link('l', symtgt);
+    await c.call('Trenameat', { olddirfid: 0, oldname: 'l', newdirfid: await c.walk('d'), newname: 'm' });
+    expect(await c.call('Treadlink', { fid: await c.walk('d/m') })).toEqual({ target: symtgt });
+    await link('l', symtgt);
+    for (const flags of [0o2, 0o102, 0o302, 0o1002]) {
+      expect(['EEXIST', 'ELOOP']).toContain(await c.outcome('Tlcreate', { fid: await c.walk(''), name: 'l', flags, mode: 0o644, gid: 0 }));
+    }
+    expect(await c.outcome('Tmkdir', { dfid: 0, name: 'l', mode: 0o755, gid: 0 })).toBe('EEXIST');
+    expect(await c.outcome('Tsymlink', { dfid: 0, name: 'l', symtgt: 'x', gid: 0 })).toBe('EEXIST');
+    expect(await c.outcome('Tmknod', { dfid: 0, name: 'l', mode: 0o100644, major: 0, minor: 0, gid: 0 })).toBe('EEXIST');
+    await c.call('Trenameat', { olddirfid: 0, oldname: 'l', newdirfid: await c.walk('d'), newname: 'm' });
+    await c.call('Tunlinkat', { dirfd: await c.walk('d'), name: 'm', flags: 0 });
+    expect(await c.list('')).toEqual(['d']);
+    expect(await c.list('d')).toEqual(['f']);
+  }
+  expect(JSON.stringify(volume.toJSON('/outside'))).toBe(outside);
+});
+
 test('special files of the host are never opened', async () => {
   await using directory = new TemporaryDirectory('special');
   await run('mkfifo', [directory.join('fifo')]);

@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { rename as hostRename } from 'node:fs/promises';
 import {
   AT_REMOVEDIR,
   L_O_EXCL,
@@ -21,8 +22,6 @@ import { HandleFile, ListedDirectory } from './file.js';
 import type { StatLike } from './shape.js';
 import { attributesOf, sameFile, timesOf, typeOf } from './stat.js';
 import { hostFlags, type Tree } from './tree.js';
-
-const ENOENT = 2;
 
 /** The method, bound to its file system; EOPNOTSUPP where that has none. */
 function has<T>(method: T | undefined): T {
@@ -192,6 +191,7 @@ export class PathNode implements BackendNode {
       let created: BackendFile | undefined;
       try {
         // Its creator may read and write it whatever its mode, and not every file system of this shape knows that.
+        if ((await this.tree.find(path)) !== undefined) throw failure('EEXIST');
         const handle = await fs.open(path, hostFlags(flags) | constants.O_CREAT | constants.O_EXCL, mode | 0o600);
         try {
           // The mode has been through the client's umask; this process's own has no say in it.
@@ -220,6 +220,9 @@ export class PathNode implements BackendNode {
   #make(name: string, make: (path: string) => Promise<unknown>): Promise<Qid> {
     return this.tree.gate.change(async () => {
       const path = await this.tree.place(this, name);
+      // Whatever a file system does about a name that is a dangling symlink.
+      const existing = await this.tree.find(path);
+      if (existing !== undefined) throw failure('EEXIST');
       await make(path);
       return this.tree.qid(await this.tree.lstat(path));
     });
@@ -271,10 +274,7 @@ export class PathNode implements BackendNode {
       const from = await this.tree.place(this, oldName);
       const to = await this.tree.place(newParent, newName);
       const source = await this.tree.lstat(from);
-      const target = await this.tree.lstat(to).catch((error: unknown) => {
-        if (errnoOf(error) === ENOENT) return undefined;
-        throw error;
-      });
+      const target = await this.tree.find(to);
       if (target !== undefined && sameFile(source, target)) return;
       if (typeOf(source) === S_IFDIR) {
         for (let at: PathNode | undefined = newParent; at !== undefined; at = at.above) {
@@ -288,6 +288,16 @@ export class PathNode implements BackendNode {
         if (!ontoDirectory && isDirectory) throw failure('ENOTDIR');
         if (ontoDirectory && (await fs.readdir(to)).length > 0) throw failure('ENOTEMPTY');
         if (ontoDirectory && fs.rmdir !== undefined) await fs.rmdir(to);
+      }
+      if (typeOf(source) === S_IFLNK && has(fs.rename) !== hostRename) {
+        // Some file systems of this shape (memfs 4) move what a symlink points to, which may be outside. So it is made anew.
+        const link = await has(fs.readlink).call(fs, from);
+        if (target !== undefined) await has(fs.unlink).call(fs, to);
+        await has(fs.symlink).call(fs, link, to);
+        await has(fs.unlink).call(fs, from);
+        newParent.#forget(newName);
+        this.#forget(oldName);
+        return;
       }
       await has(fs.rename).call(fs, from, to);
       newParent.#forget(newName);

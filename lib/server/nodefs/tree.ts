@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { sep } from 'node:path';
 import { L_O_ACCMODE, L_O_APPEND, L_O_DSYNC, L_O_RDONLY, L_O_SYNC, L_O_WRONLY, S_IFDIR, S_IFREG } from '../../protocol/constants.js';
+import { errnoOf } from '../../protocol/error.js';
 import type { Qid } from '../../protocol/types.js';
 import { failure } from '../errors.js';
 import { LockTable } from '../locks.js';
@@ -9,6 +10,7 @@ import type { PathNode } from './node.js';
 import type { FileHandleLike, PromisesLike, StatLike } from './shape.js';
 import { qidOf, sameFile, typeOf } from './stat.js';
 
+const ENOENT = 2;
 /** Names of a file system that is not addressed by bytes but by the host's paths. */
 const FOREIGN = sep === '/' ? /[\udc80-\udcff]/ : /[\udc80-\udcff\\:]/;
 
@@ -32,6 +34,16 @@ export class Tree {
 
   lstat(path: string): Promise<StatLike> {
     return this.fs.lstat(path, { bigint: true });
+  }
+
+  /** The stat of a path that may not be there. */
+  async find(path: string): Promise<StatLike | undefined> {
+    try {
+      return await this.lstat(path);
+    } catch (error) {
+      if (errnoOf(error) === ENOENT) return undefined;
+      throw error;
+    }
   }
 
   qid(stat: StatLike): Qid {
