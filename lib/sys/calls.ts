@@ -31,12 +31,12 @@ export const prototypes = {
   fsync: 'int fsync(int)',
   fdatasync: 'int fdatasync(int)',
   fcntl: 'int fcntl(int, int, uintptr_t)',
+  fgetxattr: 'intptr_t fgetxattr(int, uintptr_t, uintptr_t, size_t)',
   getxattr: 'intptr_t getxattr(uintptr_t, uintptr_t, uintptr_t, size_t)',
   setxattr: 'int setxattr(uintptr_t, uintptr_t, uintptr_t, size_t, int)',
   fsetxattr: 'int fsetxattr(int, uintptr_t, uintptr_t, size_t, int)',
   listxattr: 'intptr_t listxattr(uintptr_t, uintptr_t, size_t)',
   removexattr: 'int removexattr(uintptr_t, uintptr_t)',
-  syscall: 'intptr_t syscall(intptr_t, intptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t)',
 } as const;
 
 export type CallName = keyof typeof prototypes;
@@ -70,11 +70,11 @@ export const calls = lazy(() => {
     fsync: of('fsync'),
     fdatasync: of('fdatasync'),
     fcntl: of('fcntl'),
+    fgetxattr: of('fgetxattr'),
     getxattr: of('getxattr'),
     setxattr: of('setxattr'),
     fsetxattr: of('fsetxattr'),
     listxattr: of('listxattr'),
     removexattr: of('removexattr'),
-    syscall: of('syscall'),
   } satisfies Record<CallName, Native>;
 });

@@ -24,18 +24,10 @@ export const EPERM = -1;
 export const EEXIST = -17;
 export const ENODATA = -61;
 export const EOPNOTSUPP = -95;
-const EBADF = -9;
+export const EBADF = -9;
 const E2BIG = -7;
 const EINVAL = -22;
 const ENAMETOOLONG = -36;
-const ENOSYS = -38;
-
-/** Numbers of the newest calls are the same on every architecture (Linux 6.13). */
-const SYS_getxattrat = 464;
-/** Bytes of struct xattr_args. */
-const ATTRIBUTE_SIZE = 16;
-/** Whether the kernel has it; found out at the first use. */
-let xattrat = true;
 
 /**
  * The directory of this process's descriptors, held: `N` in it leads to what descriptor N stands for, and to nothing else. That is how calls
@@ -268,15 +260,16 @@ export class Files {
 
   /** getxattr(2) of a descriptor, O_PATH or not, into `value`. */
   *getxattr(fd: number, name: string): Op<number> {
-    const error = this.#text(name, TEXT);
-    if (error < 0) return error;
-    if (xattrat) {
-      this.#attribute(VALUE, 0);
-      const result = yield* this.#xattrat(SYS_getxattrat, fd, this.#atSecond, this.#atSmall, ATTRIBUTE_SIZE);
-      if (result !== ENOSYS) return result;
-    }
+    const result = yield* this.fgetxattr(fd, name);
+    if (result !== EBADF) return result;
     this.#proc(fd);
     return yield* this.#make('getxattr', this.#atFirst, this.#atSecond, this.#atValue, VALUE);
+  }
+
+  /** fgetxattr(2) of an open file into `value`: several times cheaper. EBADF for an O_PATH descriptor. */
+  *fgetxattr(fd: number, name: string): Op<number> {
+    const error = this.#text(name, TEXT);
+    return error < 0 ? error : yield* this.#make('fgetxattr', fd, this.#atSecond, this.#atValue, VALUE);
   }
 
   /** setxattr(2) of a descriptor, O_PATH or not. */
@@ -303,22 +296,6 @@ export class Files {
     if (error < 0) return error;
     this.#proc(fd);
     return yield* this.#make('removexattr', this.#atFirst, this.#atSecond);
-  }
-
-  /** struct xattr_args { value, size, flags } in `small`. */
-  #attribute(size: number, flags: number): void {
-    const view = this.small;
-    writeSeconds(view, 0, this.#atValue);
-    view.setUint32(8, size, true);
-    view.setUint32(12, flags, true);
-  }
-
-  /** One of the xattrat calls on what a descriptor stands for: by its name, as they take no O_PATH descriptor itself (Linux 6.18). */
-  *#xattrat(number: number, fd: number, name: number, args: number, size: number): Op<number> {
-    this.#number(fd);
-    const result = yield* this.#make('syscall', number, descriptors().fd, this.#atFirst, 0, name, args, size);
-    if (result === ENOSYS) xattrat = false;
-    return result;
   }
 
   *#make(name: CallName, ...words: Word[]): Op<number> {

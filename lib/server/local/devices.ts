@@ -17,12 +17,15 @@ const VOLATILE = new Set([
 /** File systems that change a file's ctime with its xattrs, without exception. */
 const CTIME_TELLS = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010]);
 
-/** Milliseconds that an operation on this thread may sleep, and for how long others are kept from it once one has slept longer. */
+/**
+ * Milliseconds: an operation on this thread that takes longer than SLOW is suspicious; the next ones are watched for WATCH, as it may have been the
+ * scheduler's doing. Those that were seen asleep for more than BUDGET of that time send others to other threads, for AWAY at first.
+ */
 const SLOW = 5;
+const WATCH = 1000;
+const BUDGET = 50;
 const AWAY = 200;
 const AWAY_MOST = 10_000;
-/** For so long after an operation that took its time, the next ones are watched: it may have been the scheduler's doing. */
-const WATCH = 1000;
 const IN_MEMORY = new Set([0x01021994, 0x858458f6, 0x958458f6]);
 
 /** A file system under the export. */
@@ -44,6 +47,7 @@ export class Device {
   #awayUntil = 0;
   #away = AWAY;
   #watchedUntil = 0;
+  #slept = 0;
 
   constructor(dev: number, index: number, type: number, background: boolean) {
     this.dev = dev;
@@ -52,7 +56,8 @@ export class Device {
     this.ctimeTells = CTIME_TELLS.has(type);
     this.#inMemory = IN_MEMORY.has(type);
     this.#remote = background || !(LOCAL.has(type) || this.volatile);
-    this.threads = this.#remote ? new OwnThreads() : sharedThreads;
+    // A read of /proc may wait for the process it is about, for as long as that hangs.
+    this.threads = this.#remote || this.volatile ? new OwnThreads() : sharedThreads;
   }
 
   /** Whether calls may be made on this thread now. */
@@ -68,8 +73,12 @@ export class Device {
   /** After it. A disk that is slow again right after its time away stays away for longer. */
   took(milliseconds: number, now: number, begun: number): void {
     if (milliseconds <= SLOW || this.#inMemory) return;
+    if (now >= this.#watchedUntil) this.#slept = 0;
     this.#watchedUntil = now + WATCH;
     if (begun < 0 || sleeps() === begun) return;
+    this.#slept += milliseconds;
+    if (this.#slept <= BUDGET) return;
+    this.#slept = 0;
     this.#away = now < this.#awayUntil + WATCH ? Math.min(this.#away * 2, AWAY_MOST) : AWAY;
     this.#awayUntil = now + this.#away;
     this.#watchedUntil = this.#awayUntil + WATCH;

@@ -100,13 +100,19 @@ export class LocalFile extends Opened {
 
   /** Into the page cache a write is no more than the copy that would have to be kept for another thread. */
   get immediate(): boolean {
-    return this.node.device.here(Date.now());
+    return this.#here();
+  }
+
+  /** Whether content may be moved on this thread. That of /proc and its like is made when it is asked for, which may take any time. */
+  #here(): boolean {
+    const { device } = this.node;
+    return !device.volatile && device.here(Date.now());
   }
 
   read(buffer: Uint8Array, offset: number): Awaitable<number> {
     const fd = this.opened();
     const { device } = this.node;
-    if (!device.here(Date.now())) return this.#readElsewhere(buffer, 0, offset);
+    if (!this.#here()) return this.#readElsewhere(buffer, 0, offset);
     if (device.uncached) return this.node.tree.perform(this.node, (work) => this.#fill(work, buffer, 0, offset));
     // What is in memory already is had at once; a second call tells the end of the file from the end of what is.
     let done = 0;
@@ -135,7 +141,9 @@ export class LocalFile extends Opened {
 
   write(data: Uint8Array, offset: number): Awaitable<number> {
     this.opened();
-    return this.using(this.node.tree.perform(this.node, (work) => this.#write(work, data, offset)));
+    const { tree, device } = this.node;
+    const body = (work: Work) => this.#write(work, data, offset);
+    return this.using(device.volatile ? tree.background(device, body) : tree.perform(this.node, body));
   }
 
   *#write(work: Work, data: Uint8Array, offset: number): Op<number> {

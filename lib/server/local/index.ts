@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { ErrnoError } from '../../protocol/error.js';
 import { run } from '../../sys/op.js';
 import { sharedThreads } from '../../sys/threads.js';
 import type { Awaitable, Backend, BackendNode } from '../backend.js';
@@ -58,5 +59,9 @@ function descriptorLimit(): number {
  */
 export async function localBackend(path: string, options: LocalOptions = {}): Promise<LocalBackend> {
   const settings = settle(resolve(path), options, descriptorLimit());
-  return new LocalBackend(await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings))));
+  try {
+    return new LocalBackend(await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings))));
+  } catch (error) {
+    throw error instanceof ErrnoError ? new ErrnoError(error.errno, { syscall: 'open', path }) : error;
+  }
 }

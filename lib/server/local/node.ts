@@ -1,6 +1,6 @@
-import { AT_REMOVEDIR, L_O_EXCL, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
+import { AT_REMOVEDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
-import { EEXIST, ENOENT } from '../../sys/files.js';
+import { ENOENT, EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { makedev, readStatFs, type Stat } from '../../sys/stat.js';
@@ -12,14 +12,14 @@ import type { Device } from './devices.js';
 import { LocalDirectory } from './directory.js';
 import { fail, must } from './fail.js';
 import { LocalFile } from './file.js';
+import { createFile, type Make, makeFile } from './making.js';
 import type { Credentials } from './metadata.js';
-import type { Owner } from './model.js';
 import { changes, hostFlags } from './open.js';
 import type { Tree } from './tree.js';
 import type { Work } from './work.js';
 
 const HELD = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-const EPERM = -1;
+const EMFILE = -24;
 const ESTALE = 'ESTALE';
 
 /** What a mapped model remembers of a node's credentials. */
@@ -109,7 +109,9 @@ export class LocalNode implements BackendNode {
     this.tree.retire(this);
   }
 
+  /** Empty for the root. ENOENT where the name has gone, and may be another file's by now. */
   name(): string {
+    if (!this.attached) throw failure('ENOENT');
     return this.label;
   }
 
@@ -121,12 +123,13 @@ export class LocalNode implements BackendNode {
 
   walk(name: string): Awaitable<LocalNode> {
     this.tree.check(name);
-    return this.tree.perform(this, (work) => this.#walk(work, name));
+    return this.tree.perform(this, (work) => this.look(work, name));
   }
 
-  *#walk(work: Work, name: string): Op<LocalNode> {
+  /** The child of that name, with one holder more. */
+  *look(work: Work, name: string): Op<LocalNode> {
     const { tree } = this;
-    this.#directory();
+    this.demandDirectory();
     tree.enter(this, name);
     const dirfd = yield* this.descriptor(work);
     const known = this.children?.get(name);
@@ -140,7 +143,7 @@ export class LocalNode implements BackendNode {
       if (this.children?.get(name) === known) tree.detach(known);
       must(result);
     }
-    const fd = must(yield* work.openat(dirfd, name, HELD));
+    const fd = must(yield* this.tree.open(work, dirfd, name, HELD));
     let node: LocalNode;
     try {
       must(yield* work.statOf(fd));
@@ -173,9 +176,10 @@ export class LocalNode implements BackendNode {
 
   /** Opens the file of that name in `dirfd`, if it still is this one. */
   *findIn(work: Work, dirfd: number): Op<number> {
-    const fd = must(yield* work.openat(dirfd, this.label, HELD));
+    const fd = must(yield* this.tree.open(work, dirfd, this.label, HELD));
     const result = yield* work.statOf(fd);
-    if (result >= 0 && this.is(work.stat)) return fd;
+    // The kernel numbers the files of /proc anew whenever nobody has them open.
+    if (result >= 0 && (this.is(work.stat) || (this.device.volatile && work.stat.dev === this.device.dev))) return fd;
     yield* work.close(fd);
     if (result < 0) fail(result);
     throw failure(ESTALE);
@@ -222,10 +226,11 @@ export class LocalNode implements BackendNode {
 
   open(flags: number): Awaitable<BackendFile> {
     if (changes(flags)) this.tree.writable();
-    return this.tree.perform(this, (work) => this.#open(work, flags));
+    return this.tree.perform(this, (work) => this.openWith(work, flags));
   }
 
-  *#open(work: Work, flags: number): Op<BackendFile> {
+  /** Opens the file itself. */
+  *openWith(work: Work, flags: number): Op<BackendFile> {
     const { model } = this.tree;
     const held = yield* this.descriptor(work);
     if (model.mapped && this.kind === S_IFREG) {
@@ -235,13 +240,14 @@ export class LocalNode implements BackendNode {
     const type = this.kind === S_IFREG && model.mapped ? this.mode & S_IFMT : this.kind;
     if (type === S_IFDIR) {
       if (changes(flags)) throw failure('EISDIR');
-      return new LocalDirectory(this, must(yield* work.openat(held, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+      return new LocalDirectory(this, must(yield* this.tree.open(work, held, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
     }
     if (type === S_IFLNK) throw failure('ELOOP');
     if (type !== S_IFREG) throw failure('ENXIO');
     const host = hostFlags(flags);
     if ((host & O_DIRECTORY) !== 0) throw failure('ENOTDIR');
     let fd = yield* work.reopen(held, host);
+    if (fd === EMFILE && this.tree.relieve()) fd = yield* work.reopen(held, host);
     if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
     const file = new LocalFile(this, must(fd), flags);
     if (file.truncates) yield* model.disarm(work, this, held);
@@ -251,44 +257,7 @@ export class LocalNode implements BackendNode {
   create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }> {
     this.tree.check(name);
     this.tree.writable();
-    return this.tree.change(this, undefined, (work) => this.#create(work, name, flags, mode, gid, caller));
-  }
-
-  *#create(work: Work, name: string, flags: number, mode: number, gid: number, caller: Caller): Op<{ node: LocalNode; file: BackendFile }> {
-    const { tree } = this;
-    this.#directory();
-    const dirfd = yield* this.descriptor(work);
-    const owner = yield* this.#owner(work, dirfd, caller.uid, gid, S_IFREG | (mode & 0o7777));
-    for (let tries = 0; ; tries++) {
-      const fd = yield* tree.model.create(work, this, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
-      if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
-        let node: LocalNode | undefined;
-        try {
-          node = yield* this.#walk(work, name);
-          return { node, file: yield* node.#open(work, flags) };
-        } catch (error) {
-          node?.release();
-          // Gone between the two: then it can be made after all.
-          if (error === failure('ENOENT') && tries < 16) continue;
-          throw error;
-        }
-      }
-      must(fd);
-      must(yield* work.statOf(fd));
-      const node = new LocalNode(tree, this, name, this.device, S_IFREG, work.stat);
-      node.mode = owner.mode;
-      return { node: tree.adopt(node, -1), file: new LocalFile(node, fd, flags) };
-    }
-  }
-
-  /** Whose a new file is: BSD groups as Linux has them, where a directory with setgid hands its group down. */
-  *#owner(work: Work, dirfd: number, uid: number, gid: number, mode: number): Op<Owner> {
-    must(yield* work.statOf(dirfd));
-    const { stat } = work;
-    if (this.tree.model.mapped) yield* this.tree.model.overlay(work, this, dirfd, stat);
-    this.mode = stat.mode;
-    if (!this.setgid) return { uid, gid, mode };
-    return { uid, gid: stat.gid, mode: (mode & S_IFMT) === S_IFDIR ? mode | S_ISGID : mode };
+    return this.tree.change(this, undefined, (work) => createFile(work, this, name, flags, mode, gid, caller.uid));
   }
 
   mkdir(name: string, mode: number, gid: number, caller: Caller): Awaitable<Qid> {
@@ -311,29 +280,10 @@ export class LocalNode implements BackendNode {
     return this.#make(name, full, gid, caller, (work, dirfd, owner) => this.tree.model.mknod(work, this, dirfd, name, owner, device));
   }
 
-  #make(
-    name: string,
-    mode: number,
-    gid: number,
-    caller: Caller,
-    make: (work: Work, dirfd: number, owner: Owner) => Op<number>,
-  ): Awaitable<Qid> {
+  #make(name: string, mode: number, gid: number, caller: Caller, make: Make): Awaitable<Qid> {
     this.tree.check(name);
     this.tree.writable();
-    return this.tree.change(this, undefined, (work) => this.#made(work, mode, gid, caller.uid, make));
-  }
-
-  *#made(work: Work, mode: number, gid: number, uid: number, make: (work: Work, dirfd: number, owner: Owner) => Op<number>): Op<Qid> {
-    this.#directory();
-    const dirfd = yield* this.descriptor(work);
-    const owner = yield* this.#owner(work, dirfd, uid, gid, mode);
-    const fd = must(yield* make(work, dirfd, owner));
-    const result = yield* work.statOf(fd);
-    const { stat } = work;
-    yield* work.close(fd);
-    must(result);
-    const version = this.device.volatile ? 0 : qidVersion(stat);
-    return { type: qidType(mode), version, path: this.tree.devices.path(this.device, stat.ino) };
+    return this.tree.change(this, undefined, (work) => makeFile(work, this, mode, gid, caller.uid, make));
   }
 
   link(name: string, target: BackendNode): Awaitable<void> {
@@ -344,7 +294,7 @@ export class LocalNode implements BackendNode {
   }
 
   *#link(work: Work, name: string, node: LocalNode): Op<void> {
-    this.#directory();
+    this.demandDirectory();
     if (node.kind === S_IFDIR) throw failure('EPERM');
     const fd = yield* node.descriptor(work);
     must(yield* this.tree.model.link(work, node, fd, yield* this.descriptor(work), name));
@@ -367,8 +317,8 @@ export class LocalNode implements BackendNode {
   }
 
   *#rename(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
-    this.#directory();
-    to.#directory();
+    this.demandDirectory();
+    to.demandDirectory();
     const replaced = to.children?.get(newName);
     if (replaced !== undefined) yield* this.tree.keep(work, replaced);
     const toDirfd = yield* to.descriptor(work);
@@ -384,7 +334,7 @@ export class LocalNode implements BackendNode {
   }
 
   *#unlink(work: Work, name: string, directory: boolean): Op<void> {
-    this.#directory();
+    this.demandDirectory();
     const node = this.children?.get(name);
     if (node !== undefined) yield* this.tree.keep(work, node);
     const result = yield* this.tree.model.unlink(work, yield* this.descriptor(work), name, directory, node);
@@ -426,7 +376,7 @@ export class LocalNode implements BackendNode {
     yield* this.tree.model.removexattr(work, this, yield* this.descriptor(work), name);
   }
 
-  #directory(): void {
+  demandDirectory(): void {
     if (this.kind !== S_IFDIR) throw failure('ENOTDIR');
   }
 }

@@ -21,7 +21,7 @@ export interface LocalOptions {
   /** Permission bits of directories on the host under the mapped models; 0700 unless given. */
   dmode?: number;
   multidevs?: MultiDevices;
-  /** Descriptors that nodes keep open at most; the least used are closed and found again. Half of what the process may have, unless given. */
+  /** Descriptors that nodes keep open at most; the least used are closed and found again. A quarter of what the process may have, unless given. */
   descriptors?: number;
   /** Where system calls are made: `auto` here unless they may block, `always` on other threads. */
   background?: 'auto' | 'always';
@@ -80,7 +80,7 @@ export function settle(path: string, options: LocalOptions, limit: number): Sett
     fmode: options.fmode ?? 0o600,
     dmode: options.dmode ?? 0o700,
     multidevs,
-    descriptors: Math.max(64, options.descriptors ?? Math.floor(limit / 2)),
+    descriptors: Math.max(64, options.descriptors ?? Math.min(65536, Math.floor(limit / 4))),
     background: options.background ?? 'auto',
     except: (options.except ?? []).map((one) => namesBelow(path, one)).filter((names) => names.length > 0),
     warn: options.warn ?? (() => {}),

@@ -16,6 +16,7 @@ import { ELSEWHERE, Work } from './work.js';
 
 /** Sets of buffers kept for calls on other threads. */
 const IDLE_MOST = 32;
+const EMFILE = -24;
 
 /**
  * The tree of nodes of one export: who is above whom, whose descriptors are open, and where the calls of an operation are made. Every live node
@@ -175,6 +176,19 @@ export class Tree {
     const device = this.devices.add(dev, readStatFs(work.small));
     must(yield* work.statOf(fd));
     return device;
+  }
+
+  /** openat(2), once more after giving descriptors back if the process had none left. */
+  *open(work: Work, dirfd: number, name: string, flags: number): Op<number> {
+    const fd = yield* work.openat(dirfd, name, flags);
+    return fd === EMFILE && this.relieve() ? yield* work.openat(dirfd, name, flags) : fd;
+  }
+
+  /** Takes back half of the nodes' descriptors; false where there are none to take. */
+  relieve(): boolean {
+    const before = this.#open;
+    this.#reclaim(Math.floor(before / 2));
+    return this.#open < before;
   }
 
   /** Puts a new node below its parent, or gives the one that came there meanwhile. `fd` is the node's then, or -1. */
@@ -341,9 +355,9 @@ export class Tree {
   }
 
   /** Takes descriptors back until there are no more than allowed, from nodes that can be found again and are not in use. */
-  #reclaim(): void {
+  #reclaim(most = this.#settings.descriptors): void {
     let node = this.#oldest;
-    while (this.#open > this.#settings.descriptors && node !== undefined && node !== this.#newest) {
+    while (this.#open > most && node !== undefined && node !== this.#newest) {
       const next: LocalNode | undefined = node.newer;
       if (node.pins === 0) this.#drop(node);
       node = next;

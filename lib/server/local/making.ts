@@ -1,0 +1,86 @@
+import { L_O_EXCL, S_IFDIR, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
+import type { Qid } from '../../protocol/types.js';
+import { EEXIST } from '../../sys/files.js';
+import { O_DIRECTORY } from '../../sys/flags.js';
+import type { Op } from '../../sys/op.js';
+import type { BackendFile } from '../backend.js';
+import { failure } from '../errors.js';
+import { qidType, qidVersion } from './attributes.js';
+import { must } from './fail.js';
+import { LocalFile } from './file.js';
+import type { Owner } from './model.js';
+import { LocalNode } from './node.js';
+import { hostFlags } from './open.js';
+import type { Work } from './work.js';
+
+/** Makes something in a directory that is held: a descriptor of it, or an error number negated. */
+export type Make = (work: Work, dirfd: number, owner: Owner) => Op<number>;
+
+/** How often a name may come and go between two looks at it. */
+const TRIES = 16;
+
+/** Whose a new file is: BSD groups as Linux has them, where a directory with setgid hands its group down. */
+function* ownerIn(work: Work, dir: LocalNode, dirfd: number, uid: number, gid: number, mode: number): Op<Owner> {
+  must(yield* work.statOf(dirfd));
+  const { stat } = work;
+  if (dir.tree.model.mapped) yield* dir.tree.model.overlay(work, dir, dirfd, stat);
+  dir.mode = stat.mode;
+  if (!dir.setgid) return { uid, gid, mode };
+  return { uid, gid: stat.gid, mode: (mode & S_IFMT) === S_IFDIR ? mode | S_ISGID : mode };
+}
+
+/** Creates and opens a regular file, or opens the one that is there, unless it was to be new. */
+export function* createFile(
+  work: Work,
+  dir: LocalNode,
+  name: string,
+  flags: number,
+  mode: number,
+  gid: number,
+  uid: number,
+): Op<{ node: LocalNode; file: BackendFile }> {
+  const { tree } = dir;
+  dir.demandDirectory();
+  const dirfd = yield* dir.descriptor(work);
+  const owner = yield* ownerIn(work, dir, dirfd, uid, gid, S_IFREG | (mode & 0o7777));
+  for (let tries = 0; ; tries++) {
+    const fd = yield* tree.model.create(work, dir, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
+    if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
+      let node: LocalNode | undefined;
+      try {
+        node = yield* dir.look(work, name);
+        return { node, file: yield* node.openWith(work, flags) };
+      } catch (error) {
+        node?.release();
+        // Gone between the two: then it can be made after all.
+        if (error === failure('ENOENT') && tries < TRIES) continue;
+        throw error;
+      }
+    }
+    must(fd);
+    try {
+      must(yield* work.statOf(fd));
+      const made = new LocalNode(tree, dir, name, dir.device, S_IFREG, work.stat);
+      made.mode = owner.mode;
+      const node = tree.adopt(made, -1);
+      return { node, file: new LocalFile(node, fd, flags) };
+    } catch (error) {
+      yield* work.close(fd);
+      throw error;
+    }
+  }
+}
+
+/** Makes a directory, symlink or special file, and tells its qid. */
+export function* makeFile(work: Work, dir: LocalNode, mode: number, gid: number, uid: number, make: Make): Op<Qid> {
+  dir.demandDirectory();
+  const dirfd = yield* dir.descriptor(work);
+  const owner = yield* ownerIn(work, dir, dirfd, uid, gid, mode);
+  const fd = must(yield* make(work, dirfd, owner));
+  const result = yield* work.statOf(fd);
+  const { stat } = work;
+  yield* work.close(fd);
+  must(result);
+  const version = dir.device.volatile ? 0 : qidVersion(stat);
+  return { type: qidType(mode), version, path: dir.tree.devices.path(dir.device, stat.ino) };
+}
