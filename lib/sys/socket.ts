@@ -1,4 +1,4 @@
-import { address, check, declare, lazy, outcome } from './libc.js';
+import { address, check, declare, lazy, outcome, SystemError } from './libc.js';
 
 /**
  * Sockets as bare descriptors, for what Node's own do not reach: AF_VSOCK, and streams that are driven by the poller. All that are
@@ -51,6 +51,8 @@ const STORAGE = 128;
 
 /** Negated error numbers of a connection that is being made. */
 export const EINPROGRESS = -115;
+
+const ENAMETOOLONG = 36;
 
 /** What a socket address says. */
 export type Endpoint =
@@ -142,7 +144,7 @@ function pack(endpoint: Endpoint): Uint8Array {
   switch (endpoint.family) {
     case AF_UNIX: {
       const path = Buffer.from(endpoint.path);
-      if (path.length > 107) throw new RangeError(`a unix socket's path has at most 107 bytes: '${endpoint.path}'`);
+      if (path.length > 107) throw new SystemError(ENAMETOOLONG, 'connect', endpoint.path);
       const bytes = new Uint8Array(path.length + 3);
       bytes[0] = AF_UNIX;
       bytes.set(path, 2);

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import debug from 'debug';
 import { addressName, type ExecAddress } from './address.js';
 import { atExit, signalProcess } from './children.js';
-import { abortError, TransportError, wrapError } from './error.js';
+import { abortError, codeOf, TransportError, wrapError } from './error.js';
 import { type StreamOptions, StreamTransport } from './stream.js';
 import { Tail } from './tail.js';
 import type { Transport } from './transport.js';
@@ -46,9 +46,12 @@ export async function connectProcess(address: ExecAddress, options: ProcessOptio
     async finished(error, closing) {
       const asked = await group.end(grace);
       await tail.done;
-      if (error !== undefined || asked || (closing && child.exitCode === 0)) return error;
+      // A pipe that broke says less than the command that was behind it.
+      const broken = error !== undefined && ['EPIPE', 'ECONNRESET'].includes(codeOf(error) ?? '') && 'syscall' in error;
+      if ((error !== undefined && !broken) || asked) return error;
+      if (error === undefined && closing && child.exitCode === 0) return undefined;
       const how = child.signalCode === null ? `exited with code ${child.exitCode}` : `was ended by ${child.signalCode}`;
-      return new TransportError('ECONNRESET', 'exec', name, [`the command ${how}`, ...tail.lines].join(': '));
+      return new TransportError('ECONNRESET', 'exec', name, [`the command ${how}`, ...tail.lines].join(': '), { cause: error });
     },
   });
 }

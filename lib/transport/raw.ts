@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { closeSync, lstatSync, unlinkSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { close, EAGAIN, EINTR } from '../sys/io.js';
 import { POLLIN, POLLOUT, poller } from '../sys/poller.js';
 import {
@@ -32,6 +33,9 @@ const KEEP_IDLE = 30;
 const ACCEPT_BOUND = 64;
 /** Milliseconds to wait when there are no descriptors left for a connection. */
 const ACCEPT_PAUSE = 100;
+
+/** Milliseconds between two tries at a unix socket that has no room for one more connection. */
+const FULL_QUEUE = 5;
 
 type RawAddress = TcpAddress | UnixAddress | VsockAddress;
 
@@ -76,7 +80,9 @@ async function reach(endpoint: Endpoint, name: string, signal: AbortSignal | und
   const fd = streamSocket(endpoint.family);
   try {
     let status = connect(fd, endpoint);
-    if (status === EINPROGRESS || (status === EAGAIN && endpoint.family === AF_VSOCK)) {
+    // A unix socket whose queue is full has no way to tell when it is not.
+    for (; status === EAGAIN && endpoint.family === AF_UNIX; status = connect(fd, endpoint)) await delay(FULL_QUEUE, undefined, { signal });
+    if (status === EINPROGRESS) {
       await writable(fd, signal);
       status = socketError(fd);
     }

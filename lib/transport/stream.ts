@@ -41,6 +41,7 @@ export class StreamTransport implements Transport {
   #destroyed = false;
   #open: number;
   #error: Error | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(name: string, readable: Socket, writable: Socket, options: StreamOptions = {}, hooks: StreamHooks = {}) {
     this.name = name;
@@ -144,6 +145,10 @@ export class StreamTransport implements Transport {
   #shutdown(): void {
     this.#uncork();
     for (const socket of new Set([this.#readable, this.#writable])) socket.setTimeout(this.#linger);
+    this.#writable.once('finish', () => {
+      // A peer that goes on sending does not hold up the end.
+      if (!this.#finishing) this.#timer = setTimeout(() => this.#cut(), this.#linger);
+    });
     this.#writable.end();
     this.#readable.resume();
   }
@@ -165,6 +170,7 @@ export class StreamTransport implements Transport {
   async #finish(): Promise<void> {
     if (this.#finishing) return;
     this.#finishing = true;
+    clearTimeout(this.#timer);
     let error = this.#error;
     if (this.#hooks.finished !== undefined) {
       try {

@@ -37,6 +37,28 @@ for (const polled of process.platform === 'linux' ? [false, true] : [false]) {
       await expect(dial('tcp://:1', { polled })).rejects.toThrow('no host');
     });
 
+    test('a path that no unix socket can have', async () => {
+      await expect(dial(`unix:/${'x'.repeat(200)}`, { polled })).rejects.toMatchObject({ syscall: 'connect' });
+    });
+
+    test('a peer that goes on sending does not hold up close', async () => {
+      const path = join(temporaryDirectory(), 'sock');
+      let server: Sink | undefined;
+      const listener = await listen(`unix:${path}`, (transport) => (server = new Sink(transport).start()), { polled });
+      const client = new Sink(await dial(listener.address, { polled, linger: 100 })).start();
+      await eventually(() => server !== undefined);
+      const flood = () => {
+        if (server?.ended === false) setImmediate(flood);
+        server?.send([new Uint8Array(1000)]);
+      };
+      flood();
+      await client.until(() => client.total > 0);
+      await client.close();
+      expect([client.error, client.violation]).toEqual([undefined, undefined]);
+      server?.destroy();
+      await listener.close();
+    });
+
     test('an aborted attempt is an AbortError with its cause, and leaves no descriptor', async () => {
       const path = join(temporaryDirectory(), 'sock');
       const listener = await listen(`unix:${path}`, (transport) => transport.destroy(), { polled });
@@ -160,6 +182,13 @@ describe('exec:', () => {
     expect(sink.error).toMatchObject({ code: 'ECONNRESET', syscall: 'exec' });
     expect(sink.error?.message).toContain('exited with code 3: first: last words');
     expect(sink.error?.message).not.toContain('\n');
+  });
+
+  test('a command that dies under what is written to it is told by its last words, not by the pipe', async () => {
+    const sink = new Sink(await dial('exec:exec <&-; echo why >&2; exit 7')).start();
+    sink.send([pattern(4_000_000)]);
+    await sink.until(() => sink.ended);
+    expect(sink.error?.message).toContain('exited with code 7: why');
   });
 
   test('a command that ends well ends the stream without an error', async () => {
