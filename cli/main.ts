@@ -32,7 +32,7 @@ for (const command of commands) parser.command(command);
 try {
   await parser.parseAsync();
 } catch (error) {
-  process.exitCode = error instanceof UsageError || (error as NodeJS.ErrnoException).code === 'ERR_ADDRESS' ? 2 : 1;
+  process.exitCode = error instanceof UsageError || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_ADDRESS' ? 2 : 1;
   console.error(failureLine(error));
   trace('%O', error);
 }

@@ -158,7 +158,7 @@ export function applyMountOptions(request: MountRequest, texts: readonly string[
 function withTransport(source: string, options: ReadonlyMap<string, string | undefined>): string {
   const trans = options.get('trans');
   const port = options.get('port');
-  if (/^[a-z][a-z0-9+]*:/.test(source)) {
+  if (/^(tcp|tls|unix|exec|fd|dev|vsock|vsock\+unix|qemu):/.test(source)) {
     if (port === undefined) return source;
     const url = /^(tcp|tls):\/\/(\[[^\]]*\]|[^/:?]*)(?::\d+)?(.*)$/.exec(source);
     if (url === null) throw new UsageError(`-o port: ${source} has no port`);

@@ -124,6 +124,7 @@ async function serveMount(request: MountRequest, argv: MountArguments): Promise<
   process.on('SIGUSR1', () =>
     log(json({ mount: mounted.counters(), session: client.session.counters, fids: client.fidCount, recovery: client.recovery })),
   );
+  if (process.send === undefined) console.error(`ninep: ${address} mounted at ${mounted.directory}`);
   await tellReady();
   try {
     await mounted.done;

@@ -23,11 +23,13 @@ export class Exports {
   }
 
   /**
-   * The export of that name. QEMU serves one tree and ignores the name, so clients that were written for it give any or none: an empty
+   * The export of that name, or of the name without a leading slash: `tcp://host/data` asks for "/data". QEMU serves one tree and ignores the name, so clients that were written for it give any or none: an empty
    * name, or "/", means the first export.
    */
   find(aname: string): Export | undefined {
-    return this.#byName.get(aname) ?? (aname === '' || aname === '/' ? this.all()[0] : undefined);
+    return (
+      this.#byName.get(aname) ?? this.#byName.get(aname.replace(/^\//, '')) ?? (aname === '' || aname === '/' ? this.all()[0] : undefined)
+    );
   }
 
   all(): Export[] {

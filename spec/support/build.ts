@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -31,11 +31,12 @@ async function build(): Promise<void> {
       continue;
     }
     try {
-      if (stale())
-        await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')], {
-          cwd: root,
-          check: false,
-        });
+      if (!stale()) return;
+      await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')], {
+        cwd: root,
+        check: false,
+      });
+      await chmod(main, 0o755);
       return;
     } finally {
       await rm(lock, { recursive: true, force: true });

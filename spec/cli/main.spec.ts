@@ -1,0 +1,92 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { failureLine } from '../../cli/failure.js';
+import { fromMountHelper } from '../../cli/mount-helper.js';
+import { ErrnoError } from '../../lib/index.js';
+import { ninep, serve } from '../support/servers/ninep.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+describe('ninep', () => {
+  it.each([
+    [['info'], 'Not enough non-option arguments'],
+    [['info', 'tcp://127.0.0.1:1/', '--nonsense'], 'Unknown argument'],
+    [['nonsense'], 'Unknown'],
+    [[], 'a command, please'],
+    [['serve', '--export', '/,security_model=strange'], 'security_model=strange: it is one of'],
+    [['serve'], 'serve what?'],
+    [['mount', 'tcp://127.0.0.1:1/', '/mnt', '-o', 'nonsense'], '-o nonsense: no such option'],
+    [['mount', 'tcp://127.0.0.1:1/', '/mnt', '--cache', 'much'], 'cache=much'],
+    [['bridge', 'unix:/nowhere'], 'bridge what?'],
+    [['info', 'nonsense:/x'], "'nonsense:/x'"],
+    [['interop'], 'interop with whom?'],
+  ])('%j is a wrong command line: one line, exit 2', async (args, line) => {
+    const { code, stderr, stdout } = await ninep(args, { check: false });
+    expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 2, stdout: '', lines: 1 });
+    expect(stderr).toContain(line);
+    expect(stderr).toMatch(/^ninep: /);
+  });
+
+  it.each([
+    [['info', 'tcp://127.0.0.1:1/'], 'ninep: tcp://127.0.0.1:1: connection refused (ECONNREFUSED)\n'],
+    [['info', 'unix:/no/such/socket'], 'ninep: unix:/no/such/socket: no such file or directory (ENOENT)\n'],
+    [['serve', '-e', '/no/such/directory'], 'ninep: /no/such/directory: no such file or directory (ENOENT)\n'],
+    [['unmount', '/no/such/mountpoint'], 'ninep: /no/such/mountpoint: no such file or directory (ENOENT)\n'],
+  ])('%j fails: one line, exit 1', async (args, line) => {
+    expect(await ninep(args, { check: false })).toMatchObject({ code: 1, stdout: '', stderr: line });
+  });
+
+  it('has help with an example for every command', async () => {
+    const { stdout } = await ninep(['--help']);
+    const names = [...stdout.matchAll(/^ {2}ninep (\w+)/gm)].map(([, name]) => name as string).filter((name) => name !== 'completion');
+    expect(names).toEqual(expect.arrayContaining(['mount', 'unmount', 'serve', 'bridge', 'info', 'interop', 'demo']));
+    const helps = await Promise.all(names.map(async (name) => (await ninep([name, '--help'])).stdout));
+    for (const [index, help] of helps.entries()) expect(help, names[index]).toContain('Examples:');
+  });
+
+  it('tells what a server is, for people and for programs', async () => {
+    await using directory = new TemporaryDirectory('info');
+    await using server = await serve(`${directory.path},aname=data`);
+    const text = (await ninep(['info', server.address('data')])).stdout;
+    expect(text).toMatch(/^dialect +9P2000\.L$/m);
+    expect(text).toMatch(/^msize +1048600 /m);
+    const json = JSON.parse((await ninep(['info', server.address('data'), '--json', '--msize', '8192'])).stdout);
+    expect(json).toMatchObject({ dialect: '9P2000.L', msize: 8192, root: { type: 0x80 } });
+    const older = await ninep(['info', server.address('data'), '--dialect', '9P2000'], { check: false });
+    expect(older).toMatchObject({ code: 1 });
+    expect(older.stderr).toContain('EPROTONOSUPPORT');
+    const unknown = await ninep(['info', server.address('other')], { check: false });
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('(ENOENT)') });
+  });
+});
+
+it('an error is one line: what, why, and the name of the errno', () => {
+  const cases: [unknown, string][] = [
+    [new ErrnoError('ENOENT', { syscall: 'Twalk', path: '/a' }), 'ninep: /a: no such file or directory (ENOENT)'],
+    [new ErrnoError('EXDEV', { syscall: 'Trename', path: '/a', dest: '/b' }), 'ninep: /a -> /b: cross-device link not permitted (EXDEV)'],
+    [
+      Object.assign(new Error("EACCES: permission denied, open '/x'"), { code: 'EACCES', path: '/x' }),
+      'ninep: /x: permission denied (EACCES)',
+    ],
+    [new RangeError('msize must be\nmore'), 'ninep: msize must be'],
+    ['text', 'ninep: text'],
+  ];
+  for (const [error, line] of cases) expect(failureLine(error)).toBe(line);
+});
+
+it('takes the arguments of mount(8) for its own', () => {
+  const options = ['tcp://host/', '/mnt', '-o', 'ro'];
+  expect(fromMountHelper('/sbin/mount.fuse.ninep', ['tcp://host/', '/mnt', '-s', '-o', 'ro'])).toEqual(['mount', ...options]);
+  expect(fromMountHelper('/usr/bin/ninep', options)).toEqual(['mount', ...options]);
+  expect(fromMountHelper('/usr/bin/ninep', ['info', 'tcp://host/'])).toEqual(['info', 'tcp://host/']);
+  expect(fromMountHelper('/usr/bin/ninep', ['serve', '-fsdev', 'local,path=/'])).toEqual(['serve', '--fsdev', 'local,path=/']);
+});
+
+it('the demo serves, mounts or reads, and cleans up', async () => {
+  await using directory = new TemporaryDirectory('demo');
+  mkdirSync(directory.join('sub'));
+  writeFileSync(directory.join('version'), 'the demo version\n');
+  const { stdout } = await ninep(['demo', directory.path], { env: { TMPDIR: directory.path } });
+  expect(stdout).toContain('256 MiB');
+  expect(stdout).toContain('sub');
+  expect(stdout).toMatch(/served .*: \d+ requests answered/);
+});
