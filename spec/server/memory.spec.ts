@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR } from '../../lib/protocol/constants.js';
+import { decodeEntries } from '../../lib/protocol/directory.js';
 import { MemoryBackend, type MemoryOptions } from '../../lib/server/memory/index.js';
 import { Server } from '../../lib/server/server.js';
 import { backendContract } from '../contracts/backend.js';
@@ -79,4 +80,19 @@ test('a set-group-id directory gives its group to what is made in it', async () 
   await c.call('Tmkdir', { dfid: d, name: 'sub', mode: 0o755, gid: 7 });
   const all = await c.call('Tgetattr', { fid: await c.walk('sub', d), requestMask: GETATTR_BASIC });
   expect([all.gid, all.mode & 0o7777]).toEqual([50, 0o2755]);
+});
+
+test('cookies stay good while most of a large directory is removed', async () => {
+  const { server, c } = await attached({});
+  await using _ = server;
+  for (let index = 0; index < 300; index++) await c.clunk(await c.create(`f${index}`));
+  const fid = await c.open('');
+  const { data } = await c.call('Treaddir', { fid, offset: 0n, count: 3000 });
+  const first = decodeEntries(data);
+  for (let index = 0; index < 290; index++) await c.call('Tunlinkat', { dirfd: 0, name: `f${index}`, flags: 0 });
+  for (let index = 0; index < 5; index++) await c.clunk(await c.create(`late${index}`));
+  const offset = first.at(-1)?.offset ?? 0n;
+  const rest = decodeEntries((await c.call('Treaddir', { fid, offset, count: 30_000 })).data).map(({ name }) => name);
+  const stayed = Array.from({ length: 10 }, (_unused, index) => `f${290 + index}`);
+  expect(rest).toEqual([...stayed, ...Array.from({ length: 5 }, (_unused, index) => `late${index}`)]);
 });

@@ -136,6 +136,20 @@ describe('requests of one connection', () => {
     expect((await clunk).name).toBe('Rclunk');
   });
 
+  test('a fid that is clunked while it moves does not come back', async () => {
+    const c = await RawClient.attached(serve());
+    const fid = await c.walk('a');
+    const door = shut('walk');
+    const walking = c.send('Twalk', { fid, newfid: fid, wnames: ['b'] });
+    await called('walk');
+    const clunk = c.send('Tclunk', { fid });
+    await c.call('Tgetattr', getattr(0));
+    door.open();
+    expect((await walking).body).toEqual({ ecode: 9 });
+    expect((await clunk).name).toBe('Rclunk');
+    expect(await c.outcome('Tgetattr', getattr(fid))).toBe('EBADF');
+  });
+
   test('two opens at once: the second is refused, nothing leaks', async () => {
     const c = await RawClient.attached(serve());
     const fid = await c.walk('f');

@@ -80,6 +80,11 @@ class Walk {
   }
 
   #finish(): { wqids: Qid[] } {
+    // A fid that was to move, but was clunked or moved by another request while its walk ran.
+    if (this.#newfid === this.#fid.number && this.#fids.find(this.#newfid) !== this.#fid) {
+      this.#at.release();
+      throw failure('EBADF');
+    }
     this.#fids.put(new Fid(this.#newfid, this.#at, this.#fid.attached));
     return { wqids: this.#qids };
   }
