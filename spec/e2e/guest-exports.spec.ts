@@ -58,7 +58,7 @@ requires(
     { way: 'virtio-serial', address: (aname: Exported): string => `unix:${guest.serial(portName(aname))}?aname=${aname}` },
   ];
 
-  describe.each(ways)('over $way', ({ way, address }) => {
+  describe.each(ways.map((one) => [one.way, one] as const))('over %s', (_, { way, address }) => {
     test('the API reads the guest’s kernel, not the host’s', async () => {
       await using client = await connect(address('/proc'));
       await using fid = await client.root.walk(['sys', 'kernel', 'osrelease']);
