@@ -70,10 +70,6 @@ export class Qtest implements Receiver {
     await this.ask(`writel 0x${address.toString(16)} 0x${value.toString(16)}`);
   }
 
-  close(): Promise<void> {
-    return this.#channel.close();
-  }
-
   destroy(): void {
     this.#channel.destroy();
   }
