@@ -35,7 +35,7 @@ describe('ninep', () => {
     expect(await ninep(args, { check: false })).toMatchObject({ code: 1, stdout: '', stderr: line });
   });
 
-  it('has help with an example for every command', async () => {
+  it('has help with an example for every command', { timeout: 240_000 }, async () => {
     const { stdout } = await ninep(['--help']);
     const names = [...stdout.matchAll(/^ {2}ninep (\w+)/gm)].map(([, name]) => name as string).filter((name) => name !== 'completion');
     expect(names).toEqual(expect.arrayContaining(['mount', 'unmount', 'serve', 'bridge', 'info', 'interop', 'demo']));
