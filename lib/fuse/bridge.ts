@@ -14,6 +14,7 @@ import { Looked } from './looked.js';
 import { nameOperations } from './names.js';
 import { nodeOperations } from './node-operations.js';
 import type { Node } from './nodes.js';
+import { openOperation } from './open.js';
 import type { BridgeOptions } from './options.js';
 import { staleIfGone, Tree } from './tree.js';
 import { xattrOperations } from './xattr.js';
@@ -47,6 +48,7 @@ export class Bridge {
     this.operations = {
       ...nameOperations(this),
       ...nodeOperations(this),
+      ...openOperation(this),
       ...fileOperations(this),
       ...directoryOperations(this),
       ...xattrOperations(this),
@@ -76,6 +78,12 @@ export class Bridge {
     if (!node.is(attributes.qid)) throw new ErrnoError('ESTALE', { syscall: 'Tgetattr' });
     remember(node, attributes);
     return { attrValid: this.options.attrTimeout, attr: attrOf(node, attributes) };
+  }
+
+  /** A node is about to be changed through this mount: what was seen of it holds no more. */
+  changed(node: Node): void {
+    this.looked.changed(node);
+    if (node.handles !== undefined) for (const handle of node.handles) handle.prefetch = undefined;
   }
 
   /**

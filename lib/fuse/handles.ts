@@ -2,6 +2,7 @@ import { ErrnoError } from '../protocol/error.js';
 import type { DirectoryEntry } from '../protocol/types.js';
 import type { Node } from './nodes.js';
 import type { Pin } from './pins.js';
+import type { Prefetch } from './prefetch.js';
 
 /** An open file. Its fid is open; it is no other handle's. */
 export class FileHandle {
@@ -10,6 +11,11 @@ export class FileHandle {
   readonly user: number;
   /** L_O_* flags it was opened with. */
   readonly flags: number;
+  /** Whether its writes may be answered before the server has. */
+  behind = false;
+  /** What became of such a write, until somebody can be told. */
+  error: unknown;
+  prefetch: Prefetch | undefined;
 
   constructor(node: Node, pin: Pin, user: number, flags: number) {
     this.node = node;

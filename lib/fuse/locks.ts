@@ -163,6 +163,8 @@ export class Locks {
     const owner = this.#owner(key, lock.pid);
     const options = unlocking ? {} : request.options;
     request.interruptible = wait;
+    // Whoever gets the lock next must find what was written under it.
+    if (node.behind?.busy) await node.behind.idle();
     const range = this.#range(lock, owner);
     try {
       const fid = await this.#fidFor(owner, node, handle, options);

@@ -26,6 +26,11 @@ export interface MountOptions {
   negativeTimeout?: number;
   /** `remote` (the default): fcntl and flock locks are the server's. `local`: they hold on this host only. */
   locks?: 'remote' | 'local';
+  /**
+   * Under `open`: a write returns while it is on its way to the server (up to 4 MiB of each file). Close, fsync, locks, and everybody who looks at the file
+   * through this mount wait for it; an error is told at the next write, at fsync or at close. Default: true. O_SYNC, O_APPEND and O_DIRECT wait always.
+   */
+  writeBehind?: boolean;
   /** POSIX ACLs. Default: where the tree's root has them. */
   acl?: boolean;
   readonly?: boolean;
@@ -99,6 +104,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     access: options.access ?? (root ? 'user' : 'any'),
     ...timeouts(cache),
     locks: client.dialect === VERSION_L ? (options.locks ?? 'remote') : 'local',
+    writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
     direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
   };
   if (options.attrTimeout !== undefined) own.attrTimeout = options.attrTimeout;

@@ -1,35 +1,41 @@
 import type { Fid } from '../client/index.js';
-import { AT_REMOVEDIR, L_O_CREAT, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
+import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { textBytes } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
 import { freshAttr } from './attributes.js';
 import type { Bridge } from './bridge.js';
-import { createFlags, wireFlags } from './files.js';
-import { FileHandle } from './handles.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
-import type { Pin } from './pins.js';
+import { createFlags, handleFor, wireFlags } from './open.js';
 
 const EINVAL = -22;
 const ENAMETOOLONG = -36;
 const NAME_MAX = 255;
+/** How long nobody can have given a new file what the kernel asks for before its first write, in ms. */
+const BARE = 1000;
 
 /** Whoever renames or removes a name; lookup, and all that makes one. */
 export function nameOperations(bridge: Bridge): Partial<Operations> {
   const { tree, options } = bridge;
   const { nodes } = tree;
 
-  /** A name that did not lead anywhere a moment ago now leads to a file of that qid, which nobody has looked at yet. */
-  function made(parent: Node, name: string, qid: Qid, mode: number, size: number, rdev: number, request: Request): EntryReply {
+  /** A name that did not lead anywhere a moment ago now leads to a file of that qid. */
+  function made(parent: Node, name: string, qid: Qid, request: Request): Node {
     // Whatever had this qid is gone, even if the kernel has not said so yet.
     const before = nodes.find(qid);
-    if (before !== undefined && parent.children?.get(name) !== before) nodes.orphan(before);
-    const node = before !== undefined && !before.orphan ? before : nodes.add(qid);
+    if (before !== undefined) nodes.orphan(before);
+    const node = nodes.add(qid);
     nodes.link(node, parent, name);
+    node.gid = groupIn(parent, request);
+    node.bareUntil = performance.now() + BARE;
+    return node;
+  }
+
+  /** The same where nobody has looked at the file yet: what it must be like, for the kernel to ask again before it relies on it. */
+  function supposed(parent: Node, name: string, qid: Qid, mode: number, size: number, rdev: number, request: Request): EntryReply {
+    const node = made(parent, name, qid, request);
     node.mode = mode;
-    node.nlink = 1;
-    node.gid = parent.mode & S_ISGID ? parent.gid : request.gid;
     node.lookups++;
     const attr = freshAttr(node, mode, request.uid, node.gid, size, rdev);
     return { nodeid: node.id, generation: 0, entryValid: options.entryTimeout, attrValid: 0, attr };
@@ -89,13 +95,18 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       try {
         const directory = (fid.qid.type & QTDIR) !== 0;
         const clone = directory ? spareOf(fid) : undefined;
-        const attributes = await fid.getattr(undefined, o);
+        let attributes = await fid.getattr(undefined, o);
         const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, directory, user, o);
+        if (node.behind?.busy) {
+          // The kernel would take the size without what is on its way for the true one.
+          await node.behind.idle();
+          attributes = await fid.getattr(undefined, o);
+        }
         const reply = bridge.entry(node, attributes);
         nodes.link(node, parent, name);
         tree.keep(node, user, fid);
         clone?.(node);
-        bridge.looked.put(request.pid, node, attributes);
+        bridge.looked.lookup(request.pid, node, attributes);
         return reply;
       } catch (error) {
         tree.clunker.give(fid);
@@ -110,18 +121,17 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const user = tree.userOf(request);
       const o = { signal: request.signal };
       const wire = wireFlags(flags, options.cache === 'loose');
-      let pin: Pin | undefined = await tree.take(parent, user, o);
+      const pin = await tree.take(parent, user, o);
       try {
-        await pin.fid.create(name, wire | L_O_CREAT | (flags & 0o200), mode & 0o7777, groupIn(parent, request), o);
-        const entry = made(parent, name, pin.fid.qid, S_IFREG | (mode & 0o7777), 0, 0, request);
-        const node = nodes.get(entry.nodeid);
-        const handle = new FileHandle(node, pin, user, wire);
-        node.handles ??= new Set();
-        node.handles.add(handle);
-        pin = undefined;
-        return { entry, open: { fh: bridge.files.add(handle), flags: createFlags(bridge) } };
+        await pin.fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
+        const attributes = await pin.fid.getattr(undefined, o);
+        const node = made(parent, name, pin.fid.qid, request);
+        const { fh } = handleFor(bridge, node, pin, user, wire, flags);
+        return { entry: bridge.entry(node, attributes), open: { fh, flags: createFlags(bridge) } };
+      } catch (error) {
+        pin.end();
+        throw error;
       } finally {
-        pin?.end();
         tree.prepare(parent, user);
       }
     },
@@ -130,13 +140,13 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const parent = nodes.get(request.nodeid);
       const bits = (mode & 0o7777) | (parent.mode & S_ISGID);
       const qid = await bridge.with(parent, request, (fid, o) => fid.mkdir(name, bits, groupIn(parent, request), o), true);
-      return made(parent, name, qid, S_IFDIR | bits, 4096, 0, request);
+      return supposed(parent, name, qid, S_IFDIR | bits, 4096, 0, request);
     },
 
     async symlink({ name, target }, request) {
       const parent = nodes.get(request.nodeid);
       const qid = await bridge.with(parent, request, (fid, o) => fid.symlink(name, target, groupIn(parent, request), o), true);
-      return made(parent, name, qid, S_IFLNK | 0o777, textBytes(target), 0, request);
+      return supposed(parent, name, qid, S_IFLNK | 0o777, textBytes(target), 0, request);
     },
 
     async mknod({ name, mode, rdev }, request) {
@@ -144,7 +154,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const { major, minor } = decodeDevice(rdev);
       const full = (mode & S_IFMT) === 0 ? mode | S_IFREG : mode;
       const qid = await bridge.with(parent, request, (fid, o) => fid.mknod(name, full, major, minor, groupIn(parent, request), o), true);
-      return made(parent, name, qid, full, 0, rdev, request);
+      return supposed(parent, name, qid, full, 0, rdev, request);
     },
 
     async link({ oldNode, name }, request) {

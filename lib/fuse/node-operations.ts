@@ -36,6 +36,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
   /** With the fid of an open file where the kernel names one, which works after the last name is gone; else with the node's. */
   function withFile<T>(fh: number | undefined, request: Request, use: (fid: Fid, o: RequestOptions) => Promise<T>): Promise<T> {
     const node = nodes.get(request.nodeid);
+    if (node.behind?.busy) return node.behind.idle().then(() => withFile(fh, request, use));
     const handle = fh === undefined ? undefined : files.find(fh);
     if (handle !== undefined && handle.node === node) return use(handle.pin.fid, request.options);
     return bridge.with(node, request, use, true).catch((error: unknown) => {
@@ -46,6 +47,8 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
   return {
     async getattr({ flags, fh }, request) {
       const node = nodes.get(request.nodeid);
+      const seen = bridge.looked.takeOpened(node);
+      if (seen !== undefined) return bridge.attr(node, seen);
       return withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
         bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
       );
@@ -61,6 +64,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
 
     async setattr(body, request) {
       const node = nodes.get(request.nodeid);
+      bridge.changed(node);
       if ((body.valid & FATTR_SIZE) !== 0 && !Number.isSafeInteger(body.size)) return EFBIG;
       const attributes = await withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);

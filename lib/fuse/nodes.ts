@@ -1,6 +1,7 @@
 import { S_IFDIR, S_IFMT } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
+import type { Behind } from './behind.js';
 import type { FileHandle } from './handles.js';
 import { ROOT_ID } from './kernel/constants.js';
 import type { Pin } from './pins.js';
@@ -49,6 +50,9 @@ export class Node {
   spare: Pin | undefined;
   handles: Set<FileHandle> | undefined;
   seen: Seen | undefined;
+  behind: Behind | undefined;
+  /** Until when (performance.now) it cannot have attributes of security modules: it was just made. */
+  bareUntil = 0;
   /** Not to be found by its qid any more: the last name is gone. */
   orphan = false;
 

@@ -19,6 +19,8 @@ export interface BridgeOptions {
   negativeTimeout: number;
   /** `remote`: locks are the server's. `local`: they stay on this host. */
   locks: 'remote' | 'local';
+  /** Writes are answered before the server has; a flush, an fsync and whoever looks wait for it, and get its errors. */
+  writeBehind: boolean;
   /** Every file is read past the page cache: proc and sysfs, whose files have no size that means anything. */
   direct: boolean;
 }

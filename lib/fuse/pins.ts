@@ -3,30 +3,47 @@ import type { Fid } from '../client/index.js';
 /** Clunks in flight at most: nobody waits for them, and a whole tree may be forgotten at once. */
 const IN_FLIGHT = 32;
 
-/** Ends fids in the background. What a server has to say about a clunk interests nobody here. */
+/** How long a fid may wait for others to be ended with, in ms, and how many of them make a crowd. */
+const PAUSE = 5;
+const CROWD = 16;
+
+/**
+ * Ends fids in the background, several at once: a message that travels alone wakes the server, and costs more than all that
+ * it has to do. What a server has to say about a clunk interests nobody here.
+ */
 export class Clunker {
   readonly #waiting: Fid[] = [];
   #inFlight = 0;
+  #timer: NodeJS.Timeout | undefined;
   #idle: (() => void)[] = [];
 
   give(fid: Fid): void {
-    if (this.#inFlight < IN_FLIGHT) this.#clunk(fid);
-    else this.#waiting.push(fid);
+    this.#waiting.push(fid);
+    if (this.#waiting.length >= CROWD) this.#flush();
+    else this.#timer ??= setTimeout(this.#flush, PAUSE);
   }
 
-  #clunk(fid: Fid): void {
-    this.#inFlight++;
-    const next = (): void => {
-      this.#inFlight--;
-      const waiting = this.#waiting.pop();
-      if (waiting !== undefined) this.#clunk(waiting);
-      else if (this.#inFlight === 0) for (const idle of this.#idle.splice(0)) idle();
-    };
-    fid.clunk().then(next, next);
-  }
+  readonly #flush = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (this.#inFlight < IN_FLIGHT) {
+      const fid = this.#waiting.pop();
+      if (fid === undefined) break;
+      this.#inFlight++;
+      fid.clunk().then(this.#done, this.#done);
+    }
+  };
+
+  readonly #done = (): void => {
+    this.#inFlight--;
+    if (this.#inFlight > 0) return;
+    if (this.#waiting.length > 0) this.#flush();
+    if (this.#inFlight === 0) for (const idle of this.#idle.splice(0)) idle();
+  };
 
   /** Resolves when all that was given has ended. */
   idle(): Promise<void> {
+    this.#flush();
     return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 }

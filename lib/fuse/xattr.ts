@@ -5,6 +5,7 @@ import type { Bridge } from './bridge.js';
 import type { Operations, Request } from './kernel/request.js';
 
 const ERANGE = -34;
+const ENODATA = -61;
 const EOPNOTSUPP = -95;
 
 /** The largest list of names Linux passes on, in bytes. */
@@ -40,6 +41,8 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
 
   return {
     async getxattr({ name, size }, request) {
+      // Before the first write of a file the kernel asks for its capabilities, which a new one has none of.
+      if (nodes.get(request.nodeid).bareUntil > performance.now() && name.startsWith('security.')) return ENODATA;
       if (!(await serves(name))) return EOPNOTSUPP;
       return sized(await value(name, XATTR_SIZE_MAX, request), size);
     },
@@ -49,6 +52,7 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
     },
 
     async setxattr({ name, value: bytes, flags }, request) {
+      nodes.get(request.nodeid).bareUntil = 0;
       // On the wire an empty value is the attribute's end.
       if (bytes.length === 0 || !(await serves(name))) return EOPNOTSUPP;
       await bridge.with(nodes.get(request.nodeid), request, (fid, o) => fid.setxattr(name, bytes, flags, o), true);

@@ -10,7 +10,7 @@ import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from '
 import { Notifier } from './notifier.js';
 import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
 import { type Operations, Request } from './request.js';
-import { Decoder, Encoder, Lent } from './structs.js';
+import { Decoder, Early, Encoder, Lent } from './structs.js';
 
 const trace = debug('ninep:fuse');
 
@@ -181,14 +181,14 @@ export class Device {
     }
     if (!isPromise(reply)) {
       this.#answer(entry, unique, reply);
-      this.#release(buffer);
+      this.#release(buffer, reply);
       return;
     }
     this.#pending.set(unique, request);
     reply.then(
       (value) => {
         request.answered = true;
-        this.#release(buffer);
+        this.#release(buffer, value);
         if (this.#pending.delete(unique)) this.#answer(entry, unique, value);
       },
       (error: unknown) => {
@@ -199,8 +199,10 @@ export class Device {
     );
   }
 
-  #release(buffer: PooledBuffer | undefined): void {
-    if (buffer !== undefined) this.#buffers.give(buffer);
+  #release(buffer: PooledBuffer | undefined, reply: unknown): void {
+    if (buffer === undefined) return;
+    if (reply instanceof Early) void reply.done.then(() => this.#buffers.give(buffer));
+    else this.#buffers.give(buffer);
   }
 
   #special(code: number, unique: number, nodeid: number): void {

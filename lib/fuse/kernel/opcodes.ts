@@ -1,5 +1,5 @@
 import type { AttrReply, Decoder, Encoder, EntryReply, FileLock, OpenReply, StatfsReply } from './structs.js';
-import { Lent, putAttrReply, putEntry, putOpen, putStatx, takeLock } from './structs.js';
+import { Early, Lent, putAttrReply, putEntry, putOpen, putStatx, takeLock } from './structs.js';
 
 /**
  * One record for each request of the kernel: its number, how its body is read, how its reply is written. Everything
@@ -120,8 +120,8 @@ export const opcodes = {
   ),
   open: opcode<ReturnType<typeof open>, OpenReply>(14, open, putOpen),
   read: opcode<ReturnType<typeof read>, Uint8Array | readonly Uint8Array[] | Lent>(15, read, readReply),
-  write: opcode<ReturnType<typeof write>, number>(16, write, (to, count) => {
-    to.u32(count);
+  write: opcode<ReturnType<typeof write>, number | Early>(16, write, (to, reply) => {
+    to.u32(reply instanceof Early ? reply.count : reply);
     to.u32(0);
   }),
   statfs: opcode<void, StatfsReply>(17, none, (to, reply) => {

@@ -166,6 +166,17 @@ export class Lent {
   }
 }
 
+/** A WRITE that may be answered now, although its payload is in use until `done`, which never rejects. */
+export class Early {
+  readonly count: number;
+  readonly done: Promise<void>;
+
+  constructor(count: number, done: Promise<void>) {
+    this.count = count;
+    this.done = done;
+  }
+}
+
 /** struct fuse_attr. */
 export interface Attr {
   ino: bigint;

@@ -1,0 +1,197 @@
+import {
+  GETATTR_BASIC,
+  L_O_ACCMODE,
+  L_O_APPEND,
+  L_O_DSYNC,
+  L_O_NOATIME,
+  L_O_NONBLOCK,
+  L_O_RDONLY,
+  L_O_RDWR,
+  L_O_SYNC,
+  L_O_TRUNC,
+  L_O_WRONLY,
+  S_IFMT,
+  S_IFREG,
+} from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import type { Attributes } from '../protocol/types.js';
+import { differs, remember } from './attributes.js';
+import type { Bridge } from './bridge.js';
+import { FileHandle } from './handles.js';
+import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
+import type { Operations, Request } from './kernel/request.js';
+import { dropPrivilegeBits } from './node-operations.js';
+import type { Node, Seen } from './nodes.js';
+import type { Pin } from './pins.js';
+import { PREFETCH_MAX, Prefetch } from './prefetch.js';
+import { staleIfGone } from './tree.js';
+
+/** Two changes of a file this close to each other, in ms, may leave the same times behind. */
+const TICK = 1000;
+/** O_DIRECT as the kernel of this host has it (open(2)). */
+const O_DIRECT = process.arch === 'arm64' || process.arch === 'arm' ? 0o200000 : 0o40000;
+
+/** What an open is asked of the server: the kernel's flags that mean something there, in the numbers of the wire. */
+export function wireFlags(flags: number, writeback: boolean): number {
+  let wire = flags & (L_O_ACCMODE | L_O_TRUNC | L_O_APPEND | L_O_NONBLOCK | L_O_DSYNC | L_O_SYNC | L_O_NOATIME);
+  if (writeback) {
+    // The kernel puts appended bytes where they belong, and reads what surrounds a part of a page.
+    wire &= ~L_O_APPEND;
+    if ((wire & L_O_ACCMODE) === L_O_WRONLY) wire = (wire & ~L_O_ACCMODE) | L_O_RDWR;
+  }
+  return wire;
+}
+
+/** Gives the kernel a handle for a fid that was just opened. */
+export function handleFor(
+  bridge: Bridge,
+  node: Node,
+  pin: Pin,
+  user: number,
+  wire: number,
+  flags: number,
+): { fh: number; handle: FileHandle } {
+  const handle = new FileHandle(node, pin, user, wire);
+  // What the caller wants on the disk at once, or at an end that only the server knows, is not said to be done before it is.
+  handle.behind = bridge.options.writeBehind && (flags & (L_O_APPEND | L_O_DSYNC | L_O_SYNC | O_DIRECT)) === 0;
+  node.handles ??= new Set();
+  node.handles.add(handle);
+  return { fh: bridge.files.add(handle), handle };
+}
+
+/** FOPEN_* of a file that was just created. */
+export function createFlags({ options }: Bridge): number {
+  return (
+    (options.cache === 'none' || options.direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | (options.locks === 'local' ? FOPEN_NOFLUSH : 0)
+  );
+}
+
+/** OPEN. */
+export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
+  const { tree, options } = bridge;
+  const { nodes } = tree;
+
+  /** Opens a node's fid, and looks at its attributes and its name meanwhile where that matters. */
+  async function opened(
+    node: Node,
+    wire: number,
+    look: boolean,
+    user: number,
+    request: Request,
+  ): Promise<{ pin: Pin; attributes: Attributes | undefined }> {
+    const o = request.options;
+    const pin = await tree.take(node, user, o);
+    try {
+      if (!look) {
+        await pin.fid.open(wire, o);
+        return { pin, attributes: undefined };
+      }
+      // The fid is there already, so none of them waits for another.
+      const [open, seen, still] = await Promise.allSettled([
+        pin.fid.open(wire, o),
+        pin.fid.getattr(GETATTR_BASIC, o),
+        leadsStill(node, user, request),
+      ]);
+      if (open.status === 'rejected') throw open.reason;
+      if (seen.status === 'rejected') throw seen.reason;
+      if (still.status === 'rejected') throw still.reason;
+      return { pin, attributes: seen.value };
+    } catch (error) {
+      if (pin.fid.opened === undefined) tree.putBack(node, user, pin);
+      else pin.end();
+      throw staleIfGone(error);
+    }
+  }
+
+  /** Whether the name still leads to the node; what walks there to see it becomes the node's next fid. ESTALE makes the kernel look itself. */
+  async function leadsStill(node: Node, user: number, request: Request): Promise<void> {
+    const link = node.links[node.links.length - 1];
+    if (link === undefined) return;
+    const parent = await tree.reach(link.parent, user, request.options);
+    try {
+      const fid = await parent.fid.walk([link.name], request.options);
+      const same = node.is(fid.qid);
+      if (same && nodes.has(node.id)) tree.keep(node, user, fid);
+      else tree.clunker.give(fid);
+      if (!same) throw new ErrnoError('ESTALE');
+    } finally {
+      parent.drop();
+    }
+  }
+
+  /** FOPEN_* for a file whose attributes were seen during the open. */
+  function caching(node: Node, wire: number, attributes: Attributes | undefined): number {
+    const noFlush = options.locks === 'local' && !options.writeBehind ? FOPEN_NOFLUSH : 0;
+    if (options.cache === 'none' || options.direct) return FOPEN_DIRECT_IO | noFlush;
+    // Who only writes sees nothing of what is cached; it is compared again when somebody reads.
+    if (attributes === undefined) return (wire & L_O_TRUNC) !== 0 ? noFlush : FOPEN_KEEP_CACHE | noFlush;
+    if ((wire & L_O_ACCMODE) === L_O_RDONLY && hasNoTrueSize(attributes)) return FOPEN_DIRECT_IO | noFlush;
+    const keep = options.cache === 'loose' || unchanged(node.seen, attributes);
+    if ((wire & L_O_ACCMODE) !== L_O_WRONLY && !keep) node.seen = seenNow(attributes);
+    return (keep ? FOPEN_KEEP_CACHE : 0) | noFlush;
+  }
+
+  return {
+    async open({ flags, openFlags }, request) {
+      const node = nodes.get(request.nodeid);
+      const user = tree.userOf(request);
+      const loose = options.cache === 'loose';
+      let wire = wireFlags(flags, loose);
+      const truncates = (wire & L_O_TRUNC) !== 0;
+      if (node.behind?.busy) await node.behind.idle();
+      const just = bridge.looked.takeLookup(request.pid, node);
+      const look = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just === undefined;
+      let result: Awaited<ReturnType<typeof opened>>;
+      try {
+        result = await opened(node, wire, look, user, request);
+      } catch (error) {
+        // Write-back wants to read as well; who may only write can do without.
+        if (!loose || (error as NodeJS.ErrnoException).code !== 'EACCES' || (flags & L_O_ACCMODE) !== L_O_WRONLY) throw error;
+        wire = (wire & ~L_O_ACCMODE) | L_O_WRONLY;
+        result = await opened(node, wire, look, user, request);
+      }
+      const { pin, attributes } = result;
+      const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
+      if (attributes !== undefined) {
+        // The kernel would go by the old size for as long as it believes its attributes.
+        if (differs(node, attributes)) bridge.invalidate(node);
+        remember(node, attributes);
+        bridge.looked.opened(node, attributes);
+      }
+      if (truncates) {
+        node.seen = undefined;
+        bridge.changed(node);
+        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivilegeBits(node, pin.fid, request.options);
+      }
+      const known = truncates ? undefined : (attributes ?? just);
+      const how = caching(node, wire, known);
+      const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) === 0;
+      if (reads && known !== undefined && known.size <= PREFETCH_MAX) handle.prefetch = new Prefetch(pin.fid, known.size, bridge.buffers);
+      return { fh, flags: how };
+    },
+  };
+}
+
+/**
+ * Files whose size says nothing about what reading them gives: empty ones, which may be of proc, and what looks like sysfs: a page
+ * that takes no block.
+ */
+function hasNoTrueSize({ mode, size, blocks }: Attributes): boolean {
+  return (mode & S_IFMT) === S_IFREG && (size === 0 || (size === 4096 && blocks === 0));
+}
+
+function unchanged(seen: Seen | undefined, { size, mtime, qid }: Attributes): boolean {
+  return (
+    seen !== undefined &&
+    !seen.fresh &&
+    seen.size === size &&
+    seen.sec === mtime.sec &&
+    seen.nsec === mtime.nsec &&
+    seen.version === qid.version
+  );
+}
+
+function seenNow({ size, mtime, qid }: Attributes): Seen {
+  const age = Date.now() - (mtime.sec * 1000 + mtime.nsec / 1e6);
+  return { size, sec: mtime.sec, nsec: mtime.nsec, version: qid.version, fresh: age < TICK && age > -TICK };
+}
