@@ -1,0 +1,36 @@
+import { parseArgs } from 'node:util';
+import { benchClient } from './client.js';
+import { benchCodec } from './codec.js';
+import { benchGrowth } from './growth.js';
+import { benchMount } from './mount.js';
+import { type Comparison, table } from './pairs.js';
+import { benchServer } from './server.js';
+
+/**
+ * `npm run bench -- [codec] [server] [client] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
+ * of two things done in turn, medians and spread. Needs root, diod, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
+ */
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    pairs: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    mebibytes: { type: 'string', default: '512' },
+    files: { type: 'string', default: '2000' },
+  },
+});
+const pairs = Number(values.pairs);
+const only = new RegExp(values.only);
+const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
+  codec: () => benchCodec({ pairs, only }),
+  server: () => benchServer({ pairs, only }),
+  client: () => benchClient({ pairs, only }),
+  mount: () => benchMount({ pairs, only, mebibytes: Number(values.mebibytes), files: Number(values.files) }),
+  growth: () => benchGrowth(),
+};
+for (const name of positionals.length > 0 ? positionals : Object.keys(sections)) {
+  const section = sections[name];
+  if (section === undefined) throw new Error(`no section is called ${name}: ${Object.keys(sections).join(', ')}`);
+  const comparisons = await section();
+  if (comparisons.length > 0) console.log(`\n## ${name}\n\n${table(comparisons)}`);
+}
