@@ -206,7 +206,18 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
 export async function stopAll(): Promise<string[]> {
   const forgotten = [...live].map((server) => `${server.pid} (not stopped by its test)`);
   await Promise.all([...live].map((server) => server.stop(1000)));
-  return [...forgotten, ...descendants()];
+  // What ends because its mount or its parent did needs a moment for it.
+  const deadline = Date.now() + 20_000;
+  while (descendants().length > 0 && Date.now() < deadline) await delay(50);
+  const left = descendants();
+  for (const line of left) {
+    try {
+      process.kill(Number.parseInt(line, 10), 'SIGKILL');
+    } catch {
+      // It has ended by itself meanwhile.
+    }
+  }
+  return [...forgotten, ...left];
 }
 
 /** Environment for processes that are started without `launch`, so that the leak check sees them. */
