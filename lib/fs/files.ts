@@ -20,6 +20,7 @@ import type { Context } from './context.js';
 import { throwIfAborted, told } from './errors.js';
 import { toFlags, wireFlags } from './flags.js';
 import { FileHandle } from './handle.js';
+import { setMode } from './mode.js';
 import { OpenFile } from './open-file.js';
 import { splitPath, toPath } from './path.js';
 import { ReadStream, type ReadStreamOptions, type Source } from './read-stream.js';
@@ -191,7 +192,7 @@ export function files(context: Context) {
             const before = await to.getattr(GETATTR_BASIC, request);
             if (before.size > 0) await to.setattr({ size: 0 }, request);
             await copyContent(from, to, request);
-            if ((before.mode & 0o7777) !== permissions) await to.setattr({ mode: permissions }, request);
+            if ((before.mode & 0o7777) !== permissions) await setMode(to, permissions, request);
           }
         } catch (error) {
           context.release(to);

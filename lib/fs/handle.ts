@@ -12,6 +12,7 @@ import { readToEnd, writeContent } from './content.js';
 import { errorWithCode, fileClosed, invalidArgType, invalidArgValue, outOfRange, throwIfAborted } from './errors.js';
 import { canRead, canWrite } from './flags.js';
 import { type LockHolder, type LockOptions, lock, lockHolder, type RangeOptions, unlock } from './lock.js';
+import { setMode } from './mode.js';
 import type { OpenFile } from './open-file.js';
 import { ReadStream, type ReadStreamOptions, type Source } from './read-stream.js';
 import { statsOf } from './stats.js';
@@ -197,8 +198,8 @@ export class FileHandle extends EventEmitter {
   }
 
   async chmod(mode: string | number): Promise<void> {
-    const bits = toMode(mode, 'mode') & 0o7777;
-    await this.#change('fchmod', (fid, request) => fid.setattr({ mode: bits }, request));
+    const bits = toMode(mode, 'mode');
+    await this.#change('fchmod', (fid, request) => setMode(fid, bits, request));
   }
 
   async chown(uid: number, gid: number): Promise<void> {

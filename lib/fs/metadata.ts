@@ -7,6 +7,7 @@ import type { Attributes, Qid } from '../protocol/types.js';
 import { encodingOf, named, requestOf, toId, toInteger, toMode, toTimespec } from './arguments.js';
 import type { Context } from './context.js';
 import { invalidArgType, told } from './errors.js';
+import { setMode } from './mode.js';
 import { toPath } from './path.js';
 import { statsFsOf, statsOf } from './stats.js';
 import { Walker } from './walk.js';
@@ -82,8 +83,8 @@ export function metadata(context: Context) {
     },
 
     async chmod(path: PathLike, mode: string | number): Promise<void> {
-      const bits = toMode(mode, 'mode') & 0o7777;
-      await change('chmod', path, true, { mode: bits });
+      const bits = toMode(mode, 'mode');
+      await at('chmod', path, true, context.request, (fid) => setMode(fid, bits, context.request));
     },
 
     async chown(path: PathLike, uid: number, gid: number): Promise<void> {
