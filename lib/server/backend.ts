@@ -97,6 +97,11 @@ export interface BackendFile {
    * about as many as `bytes` of Rreaddir hold (an entry is 24 bytes and its name). Includes "." and "..".
    */
   readdir(offset: bigint, bytes: number, caller: Caller): Awaitable<DirectoryEntry[]>;
+  /**
+   * As `readdir`, for a back-end that can do without objects: puts as many entries as fit into `buffer`, as Rreaddir has them, and
+   * tells how many bytes that took. EINVAL where not even one fits.
+   */
+  readdirInto?(buffer: Uint8Array, offset: bigint, caller: Caller): Awaitable<number>;
   /** fstat(2) of what is open, which works after it was unlinked. */
   getattr(mask: bigint, caller: Caller): Awaitable<Attributes>;
   setattr(change: SetAttributes, caller: Caller): Awaitable<void>;

@@ -309,9 +309,13 @@ export class Files {
     // A character is three bytes at most (a surrogate pair four), so short text needs no second look.
     if (text.length * 3 >= TEXT && Buffer.byteLength(text) >= TEXT) return ENAMETOOLONG;
     if (text.includes('\0')) return EINVAL;
-    const end = start + this.#memory.write(text, start, 'utf8');
-    this.#memory[end] = 0;
+    this.#memory[start + this.encode(text, this.#memory, start)] = 0;
     return 0;
+  }
+
+  /** Writes text as the kernel is to have it and tells how many bytes that took; UTF-8, unless overridden by something no longer. */
+  protected encode(text: string, into: Buffer, at: number): number {
+    return into.write(text, at, 'utf8');
   }
 
   #proc(fd: number): void {

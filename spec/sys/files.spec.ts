@@ -102,7 +102,7 @@ describe.each(kinds)('system calls %s', (_name, threads) => {
       dirents.reset(length);
       // Half of what came is thrown away: the cookie of the last one taken leads to the rest.
       for (let n = 0; n < 20 && dirents.next(); n++) {
-        found.set(dirents.name, dirents.type);
+        found.set(dirents.bytes.toString('utf8', dirents.nameStart, dirents.nameEnd), dirents.type);
         cookie = dirents.offset;
       }
     }

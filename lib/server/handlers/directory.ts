@@ -22,6 +22,11 @@ export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number
   if (file === undefined || (fid.flags & L_O_WRONLY) !== 0) throw failure('EBADF');
   if (!fid.isDirectory) throw failure('ENOTDIR');
   const room = Math.min(count, connection.maxPayload);
+  if (file.readdirInto !== undefined) {
+    const target = connection.answers.lend(request, room);
+    const length = file.readdirInto(target, offset, request);
+    return isPending(length) ? length.then((later) => ({ data: target.subarray(0, later) })) : { data: target.subarray(0, length) };
+  }
   const entries = file.readdir(offset, room, request);
   return isPending(entries) ? entries.then((later) => packed(later, room)) : packed(entries, room);
 };

@@ -134,6 +134,11 @@ export class Devices {
     for (const device of this.#devices.values()) device.threads.close();
   }
 
+  /** Whether qid paths of a device's files are their inode numbers, as long as those are below 2⁴⁸. */
+  pathIsIno(device: Device): boolean {
+    return this.#multidevs !== 'remap' || device.index === 0;
+  }
+
   /** qid.path: the inode number, made unique among the devices of the export (multidevs=remap). */
   path(device: Device, ino: bigint): bigint {
     if (this.#multidevs !== 'remap') return ino;

@@ -1,5 +1,6 @@
 import { DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN, QTDIR, QTFILE, QTSYMLINK } from '../../protocol/constants.js';
-import type { DirectoryEntry, LockRange, SetAttributes } from '../../protocol/types.js';
+import { decodeText } from '../../protocol/text.js';
+import type { DirectoryEntry, LockRange, Qid, SetAttributes } from '../../protocol/types.js';
 import { Dirents } from '../../sys/dirent.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable } from '../backend.js';
@@ -9,15 +10,15 @@ import { must } from './fail.js';
 import { Opened } from './file.js';
 import type { Work } from './work.js';
 
-/** Bytes of an entry of Rreaddir without its name, and of getdents64(2) without. */
-const WIRE_ENTRY = 24;
+/** Bytes of an entry of Rreaddir without its name: qid[13] offset[8] type[1] and the size of the name. */
+const ENTRY_HEAD = 24;
+/** Bytes read from the kernel at once, and kept until they are asked for. */
 const CHUNK = 32 * 1024;
 
 /** An open directory. Cookies are the kernel's own, so that they stay true whatever is made or removed meanwhile. */
 export class LocalDirectory extends Opened {
-  /** Entries read from the kernel that nobody has asked for yet, from #at on; they follow the cookie #cookie. */
-  #ahead: DirectoryEntry[] = [];
-  #at = 0;
+  /** What the kernel gave last; it follows the cookie #cookie. */
+  #dirents: Dirents | undefined;
   #cookie = 0n;
   #ended = false;
 
@@ -30,82 +31,111 @@ export class LocalDirectory extends Opened {
   }
 
   readdir(offset: bigint, bytes: number): Awaitable<DirectoryEntry[]> {
-    const taken = offset === this.#cookie ? this.#take(bytes) : undefined;
-    if (taken !== undefined) return taken;
-    return this.using(this.node.tree.perform(this.node, (work) => this.#readdir(work, offset, bytes)));
+    const entries: DirectoryEntry[] = [];
+    return this.using(this.node.tree.perform(this.node, (work) => this.#readdir(work, entries, offset, bytes)));
   }
 
-  *#readdir(work: Work, offset: bigint, bytes: number): Op<DirectoryEntry[]> {
-    const fd = this.opened();
-    // From the start it is read anew, as rewinddir(3) would: what was made since is seen.
-    if (offset !== this.#cookie || offset === 0n) {
-      this.#ahead = [];
-      this.#at = 0;
-      this.#ended = false;
-      this.#cookie = offset;
-      must(yield* work.lseek(fd, offset));
-    }
-    while (!this.#ended && this.#size() < bytes) {
-      const length = must(yield* work.getdents(fd, CHUNK));
-      if (length === 0) this.#ended = true;
-      else this.#collect(work, length);
-    }
-    return this.#take(bytes) ?? [];
-  }
-
-  /** Bytes of Rreaddir that the entries ahead hold, roughly. */
-  #size(): number {
-    return (this.#ahead.length - this.#at) * (WIRE_ENTRY + 8);
-  }
-
-  /** The next entries if there are any, about as many as fit. */
-  #take(bytes: number): DirectoryEntry[] | undefined {
-    const start = this.#at;
+  *#readdir(work: Work, entries: DirectoryEntry[], offset: bigint, bytes: number): Op<DirectoryEntry[]> {
+    const dirents = yield* this.#seek(work, offset);
     let room = bytes;
-    let end = start;
-    for (; end < this.#ahead.length; end++) {
-      const entry = this.#ahead[end];
-      if (entry === undefined) break;
-      // A name is never longer on the wire than three bytes for each character; the server cuts what does not fit.
-      room -= WIRE_ENTRY + entry.name.length;
-      if (room < 0 && end > start) break;
+    while (yield* this.#next(work, dirents)) {
+      room -= ENTRY_HEAD + dirents.nameEnd - dirents.nameStart;
+      if (room < 0 && entries.length > 0) {
+        dirents.back();
+        break;
+      }
+      const name = decodeText(dirents.bytes, dirents.nameStart, dirents.nameEnd);
+      const dots = dirents.isDots ? this.#dots(name.length) : undefined;
+      const type = this.#type(dirents);
+      const qid = { type: dots?.type ?? qidTypeOf(type), version: 0, path: dots?.path ?? this.#path(dirents.ino) };
+      entries.push({ qid, offset: dirents.offset, type, name });
+      this.#cookie = dirents.offset;
     }
-    if (end === start) return undefined;
-    const last = this.#ahead[end - 1];
-    if (last !== undefined) this.#cookie = last.offset;
-    if (start === 0 && end === this.#ahead.length) {
-      const all = this.#ahead;
-      this.#ahead = [];
-      return all;
-    }
-    const taken = this.#ahead.slice(start, end);
-    this.#at = end;
-    return taken;
+    return entries;
   }
 
-  #collect(work: Work, length: number): void {
-    const { node } = this;
-    const { tree, device } = node;
-    const { model } = tree;
-    if (this.#at > 0) {
-      this.#ahead = this.#ahead.slice(this.#at);
-      this.#at = 0;
-    }
-    const dirents = direntsOf(work);
-    dirents.reset(length);
-    while (dirents.next()) {
-      const { name, offset } = dirents;
-      if (model.reserves(name)) continue;
-      if (name === '.' || name === '..') {
-        const { qid } = name === '.' ? node : (node.above ?? node);
-        this.#ahead.push({ qid: { type: qid.type, version: 0, path: qid.path }, offset, type: DT_DIR, name });
-        continue;
+  /** As `readdir`, straight into the answer: the same entries without an object or a string for each. */
+  readdirInto(buffer: Uint8Array, offset: bigint): Awaitable<number> {
+    return this.using(this.node.tree.perform(this.node, (work) => this.#readdirInto(work, buffer, offset)));
+  }
+
+  *#readdirInto(work: Work, buffer: Uint8Array, offset: bigint): Op<number> {
+    const dirents = yield* this.#seek(work, offset);
+    const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    const copies = this.node.tree.devices.pathIsIno(this.node.device);
+    let at = 0;
+    let last = -1;
+    while (yield* this.#next(work, dirents)) {
+      const { nameStart, nameEnd } = dirents;
+      const length = nameEnd - nameStart;
+      if (at + ENTRY_HEAD + length > buffer.length) {
+        dirents.back();
+        if (at === 0) throw failure('EINVAL');
+        break;
       }
-      // A regular file may be anything to the client of a mapped model: QEMU leaves it open as well.
-      const type = model.mapped && dirents.type === DT_REG ? DT_UNKNOWN : dirents.type;
-      const qidType = type === DT_DIR ? QTDIR : type === DT_LNK ? QTSYMLINK : QTFILE;
-      this.#ahead.push({ qid: { type: qidType, version: 0, path: tree.devices.path(device, dirents.ino) }, offset, type, name });
+      const type = this.#type(dirents);
+      if (dirents.isDots) {
+        const { type: qidType, path } = this.#dots(length);
+        buffer[at] = qidType;
+        view.setBigUint64(at + 5, path, true);
+      } else {
+        buffer[at] = qidTypeOf(type);
+        if (copies && dirents.inoIsShort) dirents.copyIno(buffer, at + 5);
+        else view.setBigUint64(at + 5, this.#path(dirents.ino), true);
+      }
+      view.setUint32(at + 1, 0, true);
+      dirents.copyOffset(buffer, at + 13);
+      buffer[at + 21] = type;
+      view.setUint16(at + 22, length, true);
+      dirents.copyName(buffer, at + ENTRY_HEAD);
+      last = at;
+      at += ENTRY_HEAD + length;
     }
+    if (last >= 0) this.#cookie = view.getBigUint64(last + 13, true);
+    return at;
+  }
+
+  /** Stands at a cookie: where the last listing stopped, or anywhere. From the start it is read anew, as rewinddir(3) would. */
+  *#seek(work: Work, offset: bigint): Op<Dirents> {
+    const fd = this.opened();
+    if (this.#dirents !== undefined && offset !== 0n && offset === this.#cookie) return this.#dirents;
+    this.#dirents ??= new Dirents(Buffer.allocUnsafeSlow(CHUNK));
+    this.#dirents.reset(0);
+    this.#cookie = offset;
+    this.#ended = false;
+    must(yield* work.lseek(fd, offset));
+    return this.#dirents;
+  }
+
+  /** The next entry that clients are to see. */
+  *#next(work: Work, dirents: Dirents): Op<boolean> {
+    const { model } = this.node.tree;
+    for (;;) {
+      while (dirents.next()) {
+        if (!model.mapped || !model.reserves(decodeText(dirents.bytes, dirents.nameStart, dirents.nameEnd))) return true;
+      }
+      if (this.#ended) return false;
+      const length = must(yield* work.getdents(this.opened(), CHUNK));
+      this.#ended = length === 0;
+      work.value.copy(dirents.bytes, 0, 0, length);
+      dirents.reset(length);
+    }
+  }
+
+  /** A regular file may be anything to the client of a mapped model: as QEMU does, that is left open. */
+  #type(dirents: Dirents): number {
+    const { type } = dirents;
+    return this.node.tree.model.mapped && type === DT_REG ? DT_UNKNOWN : type;
+  }
+
+  #path(ino: bigint): bigint {
+    return this.node.tree.devices.path(this.node.device, ino);
+  }
+
+  /** "." and "..", which the kernel would take out of the export at its root. */
+  #dots(length: number): Qid {
+    const { node } = this;
+    return length === 1 ? node.qid : (node.above ?? node).qid;
   }
 
   setattr(change: SetAttributes): Awaitable<void> {
@@ -123,13 +153,7 @@ export class LocalDirectory extends Opened {
   }
 }
 
-const readers = new WeakMap<Work, Dirents>();
-
-function direntsOf(work: Work): Dirents {
-  let reader = readers.get(work);
-  if (reader === undefined) {
-    reader = new Dirents(work.value);
-    readers.set(work, reader);
-  }
-  return reader;
+function qidTypeOf(type: number): number {
+  if (type === DT_DIR) return QTDIR;
+  return type === DT_LNK ? QTSYMLINK : QTFILE;
 }

@@ -1,4 +1,5 @@
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../protocol/constants.js';
+import { decodeText } from '../../protocol/text.js';
 import { EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
@@ -16,7 +17,7 @@ export function isServed(name: string): boolean {
 
 /** The NUL-terminated names that the kernel left in `value`. */
 export function namesIn(work: Work, length: number): string[] {
-  return length === 0 ? [] : work.value.toString('utf8', 0, length - 1).split('\0');
+  return length === 0 ? [] : decodeText(work.value, 0, length - 1).split('\0');
 }
 
 /**
@@ -115,7 +116,7 @@ export class HostModel implements SecurityModel {
   *readlink(work: Work, node: LocalNode, fd: number): Op<string> {
     if (node.kind !== S_IFLNK) throw failure('EINVAL');
     const length = must(yield* work.readlink(fd));
-    return work.value.toString('utf8', 0, length);
+    return decodeText(work.value, 0, length);
   }
 
   *link(work: Work, _node: LocalNode, fd: number, dirfd: number, name: string): Op<number> {

@@ -1,4 +1,5 @@
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../protocol/constants.js';
+import { decodeText, textToBytes } from '../../protocol/text.js';
 import { O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import type { Stat } from '../../sys/stat.js';
@@ -88,7 +89,7 @@ export abstract class MappedModel implements SecurityModel {
 
   *symlink(work: Work, _dir: LocalNode, dirfd: number, name: string, target: string, owner: Owner): Op<number> {
     if (target === '') throw failure('ENOENT');
-    const bytes = Buffer.from(target);
+    const bytes = textToBytes(target);
     if (bytes.length > TARGET_MOST) throw failure('ENAMETOOLONG');
     if (bytes.includes(0)) throw failure('EINVAL');
     const fd = yield* work.openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | OWN, this.#fmode);
@@ -137,7 +138,7 @@ export abstract class MappedModel implements SecurityModel {
       yield* work.close(open);
       must(length);
     }
-    return work.value.toString('utf8', 0, length);
+    return decodeText(work.value, 0, length);
   }
 
   *chown(work: Work, node: LocalNode, fd: number, uid: number, gid: number, keepMode: boolean): Op<void> {

@@ -1,9 +1,15 @@
+import { encodeText } from '../../protocol/text.js';
 import { Files } from '../../sys/files.js';
 import type { LocalNode } from './node.js';
 
 /** The system calls of one operation, and the nodes whose descriptors it uses while it waits for other threads. */
 export class Work extends Files {
   readonly pinned: LocalNode[] = [];
+
+  /** Names are whatever bytes they were on the wire. */
+  protected override encode(text: string, into: Buffer, at: number): number {
+    return encodeText(text, into, at);
+  }
 
   /** Keeps a node's descriptor open until the operation has ended. Where nothing waits, nothing can close it. */
   pin(node: LocalNode): void {

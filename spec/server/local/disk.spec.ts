@@ -251,6 +251,24 @@ describe('mapped-file on disk', () => {
   });
 });
 
+test('names and targets that are no UTF-8 are the host’s bytes, both ways', async () => {
+  for (const securityModel of ['none', 'mapped-xattr', 'mapped-file'] as const) {
+    await using e = await Exported.make({ securityModel });
+    const raw = Buffer.concat([Buffer.from(e.host()), Buffer.from([0x2f, 0xff, 0x61, 0xc3])]);
+    writeFileSync(raw, 'x');
+    const [name] = await e.names();
+    expect(name).toBe('\udcffa\udcc3');
+    expect((await e.attributes(name ?? '')).size).toBe(1);
+    await e.root.symlink('link', '\udcfe', 0, caller(process.getuid?.()));
+    expect(await e.at('link', (node) => node.readlink(caller()))).toBe('\udcfe');
+    await e.root.rename(name ?? '', e.root, '\udcfd', caller());
+    const names = readdirSync(e.host(), { encoding: 'buffer' }).map((bytes) => bytes.toString('hex'));
+    expect(names).toContain('fd');
+    await e.root.unlink('\udcfd', 0, caller());
+    expect(await e.names()).toEqual(['link']);
+  }
+});
+
 test('fmode and dmode are what files have on the host', async () => {
   await using e = await Exported.make({ securityModel: 'mapped-xattr', fmode: 0o640, dmode: 0o750 });
   await e.create('f', { mode: 0o777 });
