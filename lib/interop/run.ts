@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Dialect, NONUNAME, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
+import { type Dialect, NOFID, NONUNAME, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { type DialOptions, dial, dialectNamed, parseAddress, type Transport } from '../session/index.js';
 import type { Check } from './check.js';
@@ -38,6 +38,8 @@ export interface InteropOptions {
   /** What the report calls the server. Default: the address. */
   server?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** Starts the server anew after it has stopped to answer. Without it the checks that are left cannot be made then. */
+  restart?: (() => Promise<void>) | undefined;
   /** Is told each result as it comes, with how many there will be. */
   onResult?: ((result: Result, done: number, total: number) => void) | undefined;
   /** For dialling an address. */
@@ -106,6 +108,11 @@ class Bench implements Ground {
   #scratchProblem: string | undefined;
   #wire: Wire | undefined;
   #number = 0;
+  /** It could not be reached for a while, so nobody waits for it any more. */
+  #gone = false;
+  /** A request was not answered. */
+  #stuck = false;
+  #hopeless: Error | undefined;
   dialect: Dialect = VERSION_L;
   /** As Rversion gave it at first. */
   msize = MSIZE;
@@ -174,7 +181,10 @@ class Bench implements Ground {
   }
 
   async #limited<T>(wire: Wire, promise: Promise<T>): Promise<T> {
-    const timer = setTimeout(() => wire.destroy(new Deviation('no answer to Tversion')), this.#timeout);
+    const timer = setTimeout(() => {
+      this.#stuck = true;
+      wire.destroy(new Deviation('no answer to Tversion'));
+    }, this.#timeout);
     try {
       return await promise;
     } finally {
@@ -184,6 +194,8 @@ class Bench implements Ground {
 
   /** A connection in its first state: the one there is, if that can be had. */
   async #ready(): Promise<Wire> {
+    if (this.#hopeless !== undefined) throw this.#hopeless;
+    if (this.#stuck) await this.#unstick();
     const wire = this.#wire;
     if (wire !== undefined && wire.lost === undefined) {
       if (!wire.dirty) return wire;
@@ -200,12 +212,36 @@ class Bench implements Ground {
     for (let tries = 1; ; tries++) {
       try {
         this.#wire = await this.connect();
+        this.#gone = false;
         return this.#wire;
       } catch (error) {
-        if (tries === 5) throw error;
+        if (tries === 5 || this.#gone) {
+          this.#gone = true;
+          throw error;
+        }
         await delay(tries * 100, undefined, { signal: this.#options.signal });
       }
     }
+  }
+
+  /** A request has gone unanswered: begins anew, if the server still answers anybody. */
+  async #unstick(): Promise<void> {
+    this.#stuck = false;
+    this.#wire?.destroy();
+    await this.#options.restart?.();
+    const wire = await this.connect();
+    const timer = setTimeout(() => wire.destroy(new Deviation('the server has stopped to answer')), this.patience);
+    try {
+      const { uname, aname, uid } = this.attach;
+      await wire.request('Tattach', { fid: wire.newFid(), afid: NOFID, uname, aname, nUname: uid });
+      wire.dirty = true;
+    } catch (error) {
+      this.#hopeless = error instanceof Error ? error : new Error(String(error));
+      throw this.#hopeless;
+    } finally {
+      clearTimeout(timer);
+    }
+    this.#wire = wire;
   }
 
   async run(check: Check): Promise<Result> {
@@ -229,6 +265,7 @@ class Bench implements Ground {
     let verdict: Verdict = { outcome: 'pass' };
     const timer = setTimeout(() => {
       const [first = 'the last request'] = trial.unanswered;
+      this.#stuck = true;
       trial.giveUp(new Deviation(`no answer to ${first}`));
     }, this.#timeout);
     const aborted = () => trial.giveUp(new Error('aborted'));
@@ -248,7 +285,10 @@ class Bench implements Ground {
 
   /** Leaves the server as it was; what cannot be removed goes with the scratch directory, or stays. */
   async #tidy(trial: Trial, place: Place): Promise<void> {
-    const timer = setTimeout(() => trial.giveUp(new Deviation('no answer to Tclunk')), this.#timeout);
+    const timer = setTimeout(() => {
+      this.#stuck = true;
+      trial.giveUp(new Deviation('no answer to Tclunk'));
+    }, this.patience);
     try {
       await trial.end();
       if (place.made) await this.#removing((remover) => place.remove(remover));
@@ -263,7 +303,10 @@ class Bench implements Ground {
     try {
       const trial = new Trial(this, await this.#ready(), new Place([], ''));
       remover = trial;
-      timer = setTimeout(() => trial.giveUp(new Deviation('no answer while tidying up')), this.#timeout);
+      timer = setTimeout(() => {
+        this.#stuck = true;
+        trial.giveUp(new Deviation('no answer while tidying up'));
+      }, this.#timeout);
       await work(trial);
     } catch {
       // The next check has a directory of its own; what is left here is not its business.

@@ -26,8 +26,7 @@ export interface Ground {
   readonly patience: number;
 }
 
-/** The number of no fid of any trial. */
-export const STRANGER = 0x00ffeedd;
+export { STRANGER } from './wire.js';
 
 /** One run of one check: its connections, its fids, its directory. */
 export class Trial {
@@ -35,6 +34,8 @@ export class Trial {
   readonly wire: Wire;
   readonly #place: Place;
   readonly #fids = new Set<number>();
+  /** All it ever took. A check may use one again after its clunk, so none goes back before the end. */
+  readonly #numbers: number[] = [];
   readonly #others: Trial[] = [];
   readonly #wires = new Set<Wire>();
 
@@ -65,6 +66,7 @@ export class Trial {
   newFid(): number {
     const number = this.wire.newFid();
     this.#fids.add(number);
+    this.#numbers.push(number);
     return number;
   }
 
@@ -152,6 +154,19 @@ export class Trial {
     );
   }
 
+  /** What went on beside the connection that was broken still does. */
+  async others(): Promise<void> {
+    try {
+      await this.soon(
+        this.root().then((root) => root.clunk()),
+        'the server does not answer on another connection any more',
+      );
+    } catch (error) {
+      if (error instanceof ConnectionLostError) throw new Deviation('the server ended another connection as well');
+      throw error;
+    }
+  }
+
   /** Everything that was asked and not answered, on all its connections. */
   get unanswered(): string[] {
     return [this.wire, ...this.#others.map(({ wire }) => wire), ...this.#wires].flatMap(({ unanswered }) => unanswered);
@@ -179,5 +194,6 @@ export class Trial {
     this.#fids.clear();
     // Not all of them came to be.
     await Promise.allSettled(clunks);
+    this.wire.giveBack(this.#numbers.splice(0));
   }
 }

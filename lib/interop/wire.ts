@@ -2,7 +2,7 @@ import { Codec, type Message, tagOf, typeOf } from '../protocol/codec.js';
 import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, NOTAG, VERSION_L } from '../protocol/constants.js';
 import { u32At } from '../protocol/cursor.js';
 import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
-import type { Body, MessageName, Reply, TName } from '../protocol/messages.js';
+import { type Body, type MessageName, messagesU, type Reply, type TName } from '../protocol/messages.js';
 import type { Receiver, Transport } from '../session/index.js';
 import { Deviation } from './outcome.js';
 
@@ -11,6 +11,11 @@ export type Answer = Message & {
   /** Bytes of its frame. */
   size: number;
 };
+
+const RERROR = messagesU.Rerror.type;
+
+/** The number of no fid. */
+export const STRANGER = 1013;
 
 interface Waiter {
   /** What was asked, for whoever waits in vain. */
@@ -38,6 +43,7 @@ export class Wire implements Receiver {
   #lost: Error | undefined;
   #tag = 0;
   #fid = 1;
+  readonly #free: number[] = [];
   /** The largest frame that was agreed on. */
   msize = DEFAULT_MSIZE;
   /** Replies that nobody had asked for. */
@@ -99,7 +105,7 @@ export class Wire implements Receiver {
 
   /** Sends the bytes of what may be a request with that tag. */
   postRaw(bytes: Uint8Array, tag: number, what = 'a message'): Promise<Answer> {
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<Answer>((resolve, reject) => {
       if (this.#lost !== undefined) {
         reject(this.#lost);
         return;
@@ -109,6 +115,9 @@ export class Wire implements Receiver {
       this.#waiters.set(tag, waiters);
       this.sendRaw(bytes);
     });
+    // A check that has failed meanwhile does not wait for it any more.
+    answer.catch(() => undefined);
+    return answer;
   }
 
   /** Sends bytes that nobody waits for an answer to. */
@@ -127,9 +136,17 @@ export class Wire implements Receiver {
     return this.#tag;
   }
 
-  /** A fid number that this connection has not used yet: a server may go on knowing those before a Tversion. */
+  /** A fid number that nobody uses on this connection. Small ones first: some servers have room for a thousand only. */
   newFid(): number {
+    const fid = this.#free.pop();
+    if (fid !== undefined) return fid;
+    if (this.#fid === STRANGER) this.#fid++;
     return this.#fid++;
+  }
+
+  /** The server has forgotten these. */
+  giveBack(fids: Iterable<number>): void {
+    this.#free.push(...fids);
   }
 
   /** What has been asked and not answered. */
@@ -196,6 +213,10 @@ export class Wire implements Receiver {
     if (waiters?.length === 0) this.#waiters.delete(tag);
     if (waiter === undefined) {
       this.strays.push(`${name ?? `type ${typeOf(frame)}`} to tag ${tag}, which was free`);
+      return;
+    }
+    if (typeOf(frame) === RERROR && this.dialect === VERSION_L) {
+      waiter.reject(new Deviation('an error came as Rerror, which 9P2000.L does not have'));
       return;
     }
     try {

@@ -133,7 +133,7 @@ export const concurrency: Check[] = checks(
         await dir.make('g', 'of g');
         const other = await t.other();
         const there = await other.dir();
-        const fid = 4_000_000;
+        const fid = 900;
         await t.request('Twalk', { fid: dir.number, newfid: fid, wnames: ['f'] });
         await other.request('Twalk', { fid: there.number, newfid: fid, wnames: ['g'] });
         for (const [trial, content] of [
