@@ -108,6 +108,11 @@ export const AT_REMOVEDIR = 0x200;
 /** Txattrcreate flags (setxattr(2)). */
 export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
+/**
+ * The attribute whose Txattrwalk asks our own server to have a request wait for those before it that make the fid it names, so that the two may
+ * be sent together; it holds until the session ends. Other servers have no such attribute and may do requests in any order.
+ */
+export const ORDERED_XATTR = 'ninep.ordered';
 /** The largest value Linux stores in one extended attribute, in bytes (linux/limits.h). */
 export const XATTR_SIZE_MAX = 65536;
 

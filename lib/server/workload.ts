@@ -4,6 +4,7 @@ import type { Awaitable } from './backend.js';
 import { isPending } from './errors.js';
 import type { Fid } from './fids.js';
 import type { Limits } from './limits.js';
+import { Order } from './order.js';
 import type { Request } from './request.js';
 
 const EAGAIN = 11;
@@ -31,6 +32,7 @@ export class Workload {
   readonly #byTag = new Map<number, Request>();
   /** Those whose turn has not come. */
   #waiting: Request[] = [];
+  readonly #order = new Order();
   #begun = 0;
   /** Payload bytes of those begun. */
   #cost = 0;
@@ -68,17 +70,23 @@ export class Workload {
     return count;
   }
 
+  /** From now on, until the session ends, requests wait for those that make what they name. */
+  keepOrder(): void {
+    this.#order.kept = true;
+  }
+
   has(tag: number): boolean {
     return this.#byTag.has(tag);
   }
 
   /** Begins a request, or has it wait. EAGAIN where too many wait already. */
   add(request: Request): void {
-    if (this.#waiting.length === 0 && !this.#congested(request)) {
+    const blocked = this.#order.blocks(request);
+    if (!blocked && this.#waiting.length === 0 && !this.#congested(request)) {
       this.#begin(request);
       return;
     }
-    if (this.#waiting.length >= this.#limits.maxWaiting) {
+    if (this.#waiting.length + this.#order.size >= this.#limits.maxWaiting) {
       this.#answers.giveBack(request);
       this.#answers.refuse(request.tag, EAGAIN);
       return;
@@ -88,7 +96,8 @@ export class Workload {
       body.data = this.#answers.keep(request, body.data);
     }
     this.#byTag.set(request.tag, request);
-    this.#waiting.push(request);
+    if (blocked && this.#waiting.length === 0) this.#order.wait(request);
+    else this.#waiting.push(request);
   }
 
   #congested({ cost }: Request): boolean {
@@ -103,13 +112,37 @@ export class Workload {
       answer = this.#worker.work(request);
     } catch (error) {
       this.#answers.fail(request, error);
+      this.#release(request);
       return;
     }
-    if (isPending(answer)) this.#follow(request, answer);
-    else this.#answers.answer(request, answer, this.#worker.msize);
+    if (isPending(answer)) {
+      this.#follow(request, answer);
+      return;
+    }
+    this.#answers.answer(request, answer, this.#worker.msize);
+    this.#release(request);
+  }
+
+  /** Begins what has waited for a request that is over. */
+  #release(request: Request): void {
+    for (const next of this.#order.ended(request)) {
+      this.#byTag.delete(next.tag);
+      this.#begin(next);
+    }
+  }
+
+  /** Begins a request whose turn has come, unless what it names is still being made. */
+  #beginInOrder(request: Request): void {
+    if (this.#order.blocks(request)) {
+      this.#order.wait(request);
+      return;
+    }
+    this.#byTag.delete(request.tag);
+    this.#begin(request);
   }
 
   #follow(request: Request, answer: Promise<object>): void {
+    this.#order.shapes(request);
     this.#begun++;
     this.#cost += request.cost;
     this.#byTag.set(request.tag, request);
@@ -132,6 +165,7 @@ export class Workload {
     this.#cost -= request.cost;
     this.#byTag.delete(request.tag);
     request.letGo();
+    this.#release(request);
     if (request.flushes !== undefined) this.#flushed(request.flushes);
     this.proceed();
     this.#worker.finished();
@@ -143,8 +177,7 @@ export class Workload {
     for (const request of this.#waiting) {
       if (this.#congested(request)) break;
       count++;
-      this.#byTag.delete(request.tag);
-      this.#begin(request);
+      this.#beginInOrder(request);
     }
     if (count > 0) this.#waiting = this.#waiting.slice(count);
   }
@@ -166,6 +199,8 @@ export class Workload {
     }
     if (target !== undefined) {
       this.#waiting = this.#waiting.filter((other) => other !== target);
+      this.#order.forget(target);
+      this.#release(target);
       this.#byTag.delete(oldtag);
       this.#answers.giveBack(target);
     }
@@ -196,7 +231,7 @@ export class Workload {
   }
 
   forgetWaiting(): void {
-    for (const request of this.#waiting) {
+    for (const request of [...this.#waiting, ...this.#order.drop()]) {
       this.#byTag.delete(request.tag);
       this.#answers.giveBack(request);
     }

@@ -1,4 +1,4 @@
-import { XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
+import { ORDERED_XATTR, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
 import { encodeText, textBytes } from '../../protocol/text.js';
 import { failure, isPending } from '../errors.js';
 import { Fid, type Xattr } from '../fids.js';
@@ -8,7 +8,7 @@ import { demandWritable, empty, type Handler } from './handler.js';
 /** xattr(7): the longest name, in bytes. */
 const XATTR_NAME_MAX = 255;
 
-export const Txattrwalk: Handler<'Txattrwalk'> = ({ fids }, request, { fid: number, newfid, name }) => {
+export const Txattrwalk: Handler<'Txattrwalk'> = ({ fids, workload }, request, { fid: number, newfid, name }) => {
   const fid = request.use(fids, number);
   if (fid.xattr !== undefined || newfid === number) throw failure('EINVAL');
   if (name !== '') checkXattrName(name);
@@ -28,6 +28,10 @@ export const Txattrwalk: Handler<'Txattrwalk'> = ({ fids }, request, { fid: numb
     return { size: value.length };
   };
   try {
+    if (name === ORDERED_XATTR) {
+      workload.keepOrder();
+      return done(Uint8Array.of(1));
+    }
     if (name !== '') {
       const value = fid.node.getxattr(name, request);
       return isPending(value) ? value.then(done).catch(undo) : done(value);
