@@ -2,12 +2,11 @@ import { mkdirSync } from 'node:fs';
 import { release } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { connect } from '../../lib/client/index.js';
-import { run, shell } from '../support/child.js';
+import { shell } from '../support/child.js';
 import { bootGuest, type Guest } from '../support/guest/guest.js';
-import type { ServerProcess } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
-import { ninep, startNinep } from '../support/servers/ninep.js';
-import { TemporaryDirectory } from '../support/temporary.js';
+import { ninep } from '../support/servers/ninep.js';
+import { mountsBelow, TemporaryDirectory } from '../support/temporary.js';
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
@@ -18,7 +17,7 @@ type Exported = (typeof exported)[number];
 const portName = (aname: Exported): string => `org.ninep.${aname.slice(1) || 'root'}`;
 
 /**
- * diod in the guest: one on a tcp port, and one for whoever is behind each virtio-serial port. A port reads as ended while nobody is
+ * diod in the guest, which does not go from one file system into another: each is exported by its name. One on a tcp port, and one for whoever is behind each virtio-serial port. A port reads as ended while nobody is
  * there, and when its client goes, so those are started again and again.
  */
 const SCRIPT = `
@@ -76,12 +75,13 @@ requires(
     });
 
     test('ninep mount shows /, /proc and /sys on the host', async () => {
-      const mounts: ServerProcess[] = [];
+      const mounts: string[] = [];
       const at = (aname: Exported): string => directory.join(way.replaceAll(' ', '-'), aname.slice(1) || 'root');
       try {
         for (const aname of exported) {
           mkdirSync(at(aname), { recursive: true });
-          mounts.push(await startNinep(['mount', address(aname), at(aname)], /mounted/));
+          await ninep(['mount', address(aname), at(aname)]);
+          mounts.push(at(aname));
         }
         const { stdout } = await shell(
           `cat "$1/sys/kernel/osrelease"
@@ -90,9 +90,9 @@ requires(
           grep -c . "$1/cpuinfo" > /dev/null
           grep QEMU "$1/cpuinfo" > /dev/null
           cat "$3/class/net/eth0/address"
-          echo 'from the host' > "$2/root/note"
-          mkdir "$2/tmp/made"; touch "$2/tmp/made/file"; mv "$2/tmp/made/file" "$2/tmp/made/other"; ls "$2/tmp/made"; rm -r "$2/tmp/made"
-          cat "$2/root/note"`,
+          echo 'from the host' > "$2/root/written"
+          mkdir "$2/root/made"; touch "$2/root/made/file"; mv "$2/root/made/file" "$2/root/made/other"; ls "$2/root/made"; rm -r "$2/root/made"
+          cat "$2/root/written"`,
           [at('/proc'), at('/'), at('/sys')],
         );
         const lines = stdout.split('\n');
@@ -100,9 +100,35 @@ requires(
         expect(lines).toContain('eth0');
         expect(stdout).toMatch(/\nother\nfrom the host\n$/);
       } finally {
-        for (const mount of mounts) await mount.stop();
+        for (const mount of mounts) await ninep(['unmount', mount]);
       }
-      expect((await run('findmnt', ['-n', '-t', 'fuse.ninep'], { check: false })).stdout).not.toContain(directory.path);
+      expect(mountsBelow(directory.path)).toEqual([]);
     });
+  });
+
+  test('a mount outlives the guest’s reboot', async () => {
+    await using rebooted = await bootGuest({
+      script: SCRIPT,
+      programs: ['diod'],
+      forward: [5640],
+      serial: exported.map(portName),
+      reboot: true,
+    });
+    await rebooted.said(/serving/);
+    const at = directory.join('reboot');
+    mkdirSync(at);
+    await ninep(['mount', `tcp://127.0.0.1:${rebooted.port(5640)}/proc`, at, '--retry', 'forever']);
+    try {
+      const boot = async (): Promise<string> => (await shell('cat "$1/sys/kernel/random/boot_id"', [at], { timeout: 250_000 })).stdout;
+      const before = await boot();
+      expect(before).toMatch(/^[-0-9a-f]{36}\n$/);
+      await rebooted.control('system_reset');
+      await rebooted.said(/serving[\s\S]*serving/);
+      const after = await boot();
+      expect(after).toMatch(/^[-0-9a-f]{36}\n$/);
+      expect(after).not.toBe(before);
+    } finally {
+      await ninep(['unmount', at]);
+    }
   });
 });
