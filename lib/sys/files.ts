@@ -58,8 +58,6 @@ export class Files {
   readonly background: boolean;
   /** What the last `stat` or `statOf` told. */
   readonly stat = new Stat();
-  /** What the last call that answers with bytes gave: its result says how many are meant. */
-  readonly value = Buffer.allocUnsafeSlow(VALUE);
   /** struct statfs of the last `fstatfs`, struct flock of `lock`. */
   readonly small: DataView;
   readonly #memory = Buffer.allocUnsafeSlow(2 * TEXT + STATX_SIZE + 256);
@@ -68,7 +66,7 @@ export class Files {
   readonly #atSecond: number;
   readonly #atStatx: number;
   readonly #atSmall: number;
-  readonly #atValue: number;
+  #value: { bytes: Buffer; at: number } | undefined;
   readonly #statFlags: number;
   readonly #threads: Threads | undefined;
 
@@ -85,7 +83,23 @@ export class Files {
     this.#atSecond = at + TEXT;
     this.#atStatx = at + statx;
     this.#atSmall = this.#atStatx + STATX_SIZE;
-    this.#atValue = address(this.value);
+  }
+
+  /** What the last call that answers with bytes gave: its result says how many are meant. Most operations need none. */
+  get value(): Buffer {
+    return this.#room().bytes;
+  }
+
+  get #atValue(): number {
+    return this.#room().at;
+  }
+
+  #room(): { bytes: Buffer; at: number } {
+    if (this.#value === undefined) {
+      const bytes = Buffer.allocUnsafeSlow(VALUE);
+      this.#value = { bytes, at: address(bytes) };
+    }
+    return this.#value;
   }
 
   /** openat(2). */

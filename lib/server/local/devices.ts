@@ -89,11 +89,19 @@ const PREFIX_SHIFT = 48n;
 const INODE_MASK = (1n << PREFIX_SHIFT) - 1n;
 const MOST_PREFIXES = 65536;
 
+/** 1 to 65535, by FNV-1a. */
+function prefixOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
+  return ((hash >>> 0) % (MOST_PREFIXES - 1)) + 1;
+}
+
 /** The file systems under an export, and the qid paths of their files. */
 export class Devices {
   readonly #devices = new Map<number, Device>();
   /** A device and the upper 16 bits of an inode number, to the upper 16 bits of its qid paths. */
   readonly #prefixes = new Map<string, bigint>();
+  readonly #taken = new Set<number>();
   readonly #multidevs: MultiDevices;
   readonly #background: boolean;
   readonly #warn: (message: string) => void;
@@ -143,12 +151,16 @@ export class Devices {
   path(device: Device, ino: bigint): bigint {
     if (this.#multidevs !== 'remap') return ino;
     if (device.index === 0 && ino <= INODE_MASK) return ino;
-    const key = `${device.index}:${ino >> PREFIX_SHIFT}`;
+    const key = `${device.dev}:${ino >> PREFIX_SHIFT}`;
     let prefix = this.#prefixes.get(key);
     if (prefix === undefined) {
       // Prefix 0 is the root device's own, for inode numbers that fit below it.
       if (this.#prefixes.size + 1 >= MOST_PREFIXES) throw failure('ENFILE');
-      prefix = BigInt(this.#prefixes.size + 1) << PREFIX_SHIFT;
+      // A client that comes back after a restart wants its files under the same numbers, whatever is looked at first.
+      let number = prefixOf(key);
+      while (this.#taken.has(number)) number = (number % (MOST_PREFIXES - 1)) + 1;
+      this.#taken.add(number);
+      prefix = BigInt(number) << PREFIX_SHIFT;
       this.#prefixes.set(key, prefix);
     }
     return prefix | (ino & INODE_MASK);

@@ -18,6 +18,7 @@ export type Make = (work: Work, dirfd: number, owner: Owner) => Op<number>;
 
 /** How often a name may come and go between two looks at it. */
 const TRIES = 16;
+const EMFILE = -24;
 
 /** Whose a new file is: BSD groups as Linux has them, where a directory with setgid hands its group down. */
 function* ownerIn(work: Work, dir: LocalNode, dirfd: number, uid: number, gid: number, mode: number): Op<Owner> {
@@ -45,6 +46,7 @@ export function* createFile(
   const owner = yield* ownerIn(work, dir, dirfd, uid, gid, S_IFREG | (mode & 0o7777));
   for (let tries = 0; ; tries++) {
     const fd = yield* tree.model.create(work, dir, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
+    if (fd === EMFILE && tries === 0 && tree.relieve()) continue;
     if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
       let node: LocalNode | undefined;
       try {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/constants.js';
 import type { BackendNode } from '../../../lib/server/backend.js';
+import { run } from '../../support/child.js';
 import { markedEnvironment } from '../../support/launcher.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
 import { caller, Exported, outcome, sys } from './exported.js';
@@ -225,6 +226,32 @@ describe('nodes keep to their file', () => {
     expect((await nodes[3]?.getattr(0n, caller()))?.nlink).toBe(0);
     for (const node of nodes) node.release();
     expect(e.backend.counts()).toMatchObject({ descriptors: 0 });
+  });
+
+  test('when the process has no descriptors left but those of nodes', async () => {
+    const directory = new TemporaryDirectory('local');
+    for (let f = 0; f < 600; f++) writeFileSync(directory.join(`f${f}`), 'x'.repeat(f));
+    // A limit of its own, so another process: it holds 600 nodes, opens files and makes some.
+    const code = `
+      const { localBackend } = await import(${JSON.stringify(new URL('../../../lib/server/local/index.ts', import.meta.url).href)});
+      const backend = await localBackend(${JSON.stringify(directory.path)}, { descriptors: 100000 });
+      const caller = { uid: 0, connection: '', signal: new AbortController().signal };
+      const root = backend.attach();
+      const nodes = [];
+      for (let f = 0; f < 600; f++) nodes.push(await root.walk('f' + f, caller));
+      for (let f = 0; f < 600; f++) {
+        const file = await nodes[f].open(0, caller);
+        if ((await file.read(new Uint8Array(1000), 0, caller)) !== f) throw new Error('f' + f);
+        await file.close();
+      }
+      for (let f = 0; f < 600; f++) {
+        const made = await root.create('new' + f, 0o101, 0o644, 0, caller);
+        await made.file.close();
+        nodes.push(made.node);
+      }
+      console.log('served', nodes.length);`;
+    const script = `ulimit -n 400; exec ${process.execPath} --import tsx --input-type=module -e "$0"`;
+    expect((await run('sh', ['-c', script, code])).stdout).toContain('served 1200');
   });
 
   test('when directories move below each other, here and by others', async () => {
