@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runScript } from '../support/script.js';
 import { covers, type Deviation } from './posix/deviations.js';
 import { groups } from './posix/groups.js';
-import type { Line, Order } from './posix/order.js';
+import type { Lack, Line, Order } from './posix/order.js';
 import { defaultUsers, type Result, type Users } from './posix/test.js';
 
 export interface PosixGround {
@@ -25,8 +25,8 @@ export interface PosixOptions {
   readonly users?: Users;
   /** Beginnings of the names of the groups to run. */
   readonly only?: readonly string[];
-  /** The file system runs no programs. */
-  readonly noexec?: boolean;
+  /** What the file system cannot do at all; say why where the suite is declared. */
+  readonly lacks?: readonly Lack[];
   /** Milliseconds for the whole suite. */
   readonly timeout?: number;
   /** How many assertions there must be at least. */
@@ -84,7 +84,7 @@ export function posixContract(name: string, prepare: () => Promise<PosixGround>,
           ...(ground.readOnly === undefined ? {} : { readOnly: ground.readOnly }),
           ...(options.users === undefined ? {} : { users: options.users }),
           ...(options.only === undefined ? {} : { only: options.only }),
-          ...(options.noexec === undefined ? {} : { noexec: options.noexec }),
+          ...(options.lacks === undefined ? {} : { lacks: options.lacks }),
         },
         timeout,
       );

@@ -245,7 +245,8 @@ export function mmapShared(fd: number, length: number, offset: Int): bigint | nu
 /** Memory that begins at a page and belongs to nobody else, as O_DIRECT wants it. Give it back with munmap. */
 export function pages(length: number): bigint {
   const address: unknown = nativeMmap(null, length, 3, 0x22, -1, 0);
-  if (typeof address !== 'bigint' || address >= 0xffff_ffff_ffff_f000n) throw new Error(`no ${length} bytes of memory: errno ${koffi.errno()}`);
+  if (typeof address !== 'bigint' || address >= 0xffff_ffff_ffff_f000n)
+    throw new Error(`no ${length} bytes of memory: errno ${koffi.errno()}`);
   return address;
 }
 

@@ -10,7 +10,7 @@ import { loadSyscalls } from '../../support/syscalls.js';
 import { groups } from './groups.js';
 import { mutants } from './mutants.js';
 import type { Line, Order } from './order.js';
-import { type Need, type Result, type Surroundings, Test } from './test.js';
+import { leaveOutSpecialFiles, type Need, type Result, type Surroundings, Test } from './test.js';
 
 function say(line: Line): void {
   // Synchronous, and whole: what a crash interrupts has been said.
@@ -29,7 +29,9 @@ function lacking(needs: readonly Need[], order: Order): Need | undefined {
     root: process.geteuid?.() !== 0,
     'read-only view': order.readOnly === undefined,
     'other file system': order.elsewhere === undefined,
-    program: order.noexec === true,
+    program: order.lacks?.includes('program') === true,
+    'special files': order.lacks?.includes('special files') === true,
+    locks: order.lacks?.includes('locks') === true,
   };
   return needs.find((need) => lacks[need]);
 }
@@ -41,6 +43,7 @@ async function main(): Promise<void> {
   if (order.mutant !== undefined && mutant === undefined) throw new Error(`no mutant ${order.mutant}`);
   const sys = mutant === undefined ? real : mutant.make(loadSyscalls());
   const around: Surroundings = { users: order.users, readOnly: order.readOnly, elsewhere: order.elsewhere };
+  if (order.lacks?.includes('special files')) leaveOutSpecialFiles();
   real.umask(0);
   let number = 0;
   for (const group of groups) {

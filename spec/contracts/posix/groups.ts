@@ -4,6 +4,7 @@ import { chownGroups } from './chown.js';
 import { createGroups } from './create.js';
 import { ioGroups } from './io.js';
 import { linkGroups } from './link.js';
+import { namesGroups } from './names.js';
 import { openGroups } from './open.js';
 import { removeGroups } from './remove.js';
 import { renameGroups } from './rename.js';
@@ -19,6 +20,7 @@ export const groups: readonly Group[] = [
   ...chownGroups,
   ...createGroups,
   ...linkGroups,
+  ...namesGroups,
   ...openGroups,
   ...removeGroups,
   ...renameGroups,

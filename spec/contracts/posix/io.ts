@@ -126,7 +126,7 @@ const allocationErrors = group('io: fallocate refuses', (t) => {
   t.gives('EINVAL for a negative offset', t.sys.fallocate(fd, 0, -1, 10), 'EINVAL');
   t.gives('EBADF on a descriptor for reading', t.sys.fallocate(t.open(t.file(), O.RDONLY), 0, 0, 10), 'EBADF');
   t.gives('EBADF', t.sys.fallocate(9999, 0, 0, 10), 'EBADF');
-  t.gives('ESPIPE on a FIFO', t.sys.fallocate(t.open(t.make('fifo', t.fresh()), O.RDWR), 0, 0, 10), 'ESPIPE');
+  if (t.special) t.gives('ESPIPE on a FIFO', t.sys.fallocate(t.open(t.make('fifo', t.fresh()), O.RDWR), 0, 0, 10), 'ESPIPE');
 });
 
 const copying = group('io: copy_file_range', (t) => {
@@ -189,7 +189,9 @@ const pointless = group('io: poll and ioctl', (t) => {
 
 const [SH, EX, UN, NB] = [1, 2, 8, 4];
 
-const flocks = group('locks: flock', (t) => {
+const flocks = group('locks: flock', lockAgainst, ['root', 'locks']);
+
+function lockAgainst(t: Test): void {
   const at = t.file();
   const a = t.open(at, O.RDWR);
   const b = t.open(at, O.RDONLY);
@@ -205,7 +207,7 @@ const flocks = group('locks: flock', (t) => {
   t.gives('free after close', t.sys.flock(a, EX | NB), 'ok');
   t.gives('EINVAL for no operation', t.sys.flock(a, 0), 'EINVAL');
   t.gives('EBADF', t.sys.flock(9999, EX), 'EBADF');
-});
+}
 
 const [RDLCK, WRLCK, UNLCK] = [0, 1, 2];
 const [OFD_GETLK, OFD_SETLK] = [36, 37];
@@ -220,7 +222,9 @@ function range(type: number, start: number, length: number, whence = 0): Buffer 
   return b;
 }
 
-const ranges = group('locks: ranges of bytes', (t) => {
+const ranges = group('locks: ranges of bytes', lockRanges, ['root', 'locks']);
+
+function lockRanges(t: Test): void {
   const at = t.file({ content: 'x'.repeat(100) });
   const a = t.open(at, O.RDWR);
   const b = t.open(at, O.RDWR);
@@ -255,7 +259,7 @@ const ranges = group('locks: ranges of bytes', (t) => {
   t.gives('EINVAL for a negative start', set(t, a, WRLCK, -1, 1), 'EINVAL');
   t.close(a);
   t.gives('free after close', set(t, b, WRLCK, 0, 0), 'ok');
-});
+}
 
 const exhaustion = group('io: a long append by many small writes', (t) => {
   const at = path.join(t.dir(), 'log');

@@ -77,12 +77,14 @@ const access = group('open: read and write permission', (t) => {
     t.as(t.bob, () => t.sys.open(t.file({ owner: t.alice, mode: 0o444, content: 'x' }), O.RDONLY | O.TRUNC, 0)),
     'EACCES',
   );
-  const fifo = t.make('fifo', t.fresh(), { owner: t.alice, mode: 0o200 });
-  t.opens(
-    'EACCES for a FIFO one may not read',
-    t.as(t.alice, () => t.sys.open(fifo, O.RDONLY | O.NONBLOCK, 0)),
-    'EACCES',
-  );
+  if (t.special) {
+    const fifo = t.make('fifo', t.fresh(), { owner: t.alice, mode: 0o200 });
+    t.opens(
+      'EACCES for a FIFO one may not read',
+      t.as(t.alice, () => t.sys.open(fifo, O.RDONLY | O.NONBLOCK, 0)),
+      'EACCES',
+    );
+  }
   t.opens(
     'EACCES for a directory one may not read',
     t.as(t.alice, () => t.sys.open(t.dir(0o711), O.RDONLY | O.DIRECTORY, 0)),
@@ -267,12 +269,14 @@ const typed = group('open: types of files', (t) => {
     t.sys.open(path.join(link, path.basename(t.make('regular', path.join(dir, 'in')))), O.RDONLY | O.NOFOLLOW, 0),
     'ok',
   );
-  t.opens('ENXIO for a socket', t.sys.open(t.make('socket', t.fresh()), O.RDWR, 0), 'ENXIO');
-  t.opens('ENXIO for a FIFO without a reader', t.sys.open(t.make('fifo', t.fresh()), O.WRONLY | O.NONBLOCK, 0), 'ENXIO');
-  t.opens('a FIFO for reading without blocking', t.sys.open(t.make('fifo', t.fresh()), O.RDONLY | O.NONBLOCK, 0), 'ok');
-  const nothing = t.fresh();
-  t.must('mknod', t.real.mknod(nothing, S.IFCHR | 0o600, (250n << 8n) | 77n));
-  t.opens('ENXIO for a device that does not exist', t.sys.open(nothing, O.RDWR, 0), ['ENXIO', 'ENODEV', 'EACCES']);
+  if (t.special) t.opens('ENXIO for a socket', t.sys.open(t.make('socket', t.fresh()), O.RDWR, 0), 'ENXIO');
+  if (t.special) t.opens('ENXIO for a FIFO without a reader', t.sys.open(t.make('fifo', t.fresh()), O.WRONLY | O.NONBLOCK, 0), 'ENXIO');
+  if (t.special) t.opens('a FIFO for reading without blocking', t.sys.open(t.make('fifo', t.fresh()), O.RDONLY | O.NONBLOCK, 0), 'ok');
+  if (t.special) {
+    const nothing = t.fresh();
+    t.must('mknod', t.real.mknod(nothing, S.IFCHR | 0o600, (250n << 8n) | 77n));
+    t.opens('ENXIO for a device that does not exist', t.sys.open(nothing, O.RDWR, 0), ['ENXIO', 'ENODEV', 'EACCES']);
+  }
   const pathOnly = t.open(t.file({ content: 'x', mode: 0 }), O.PATH);
   t.gives('EBADF: O_PATH does not read', t.sys.read(pathOnly, Buffer.alloc(1), 1), 'EBADF');
   t.equal('O_PATH answers fstat', t.fstat(pathOnly).size, 1);

@@ -1,13 +1,15 @@
 /** What the suite's process is told, and what it says. */
 import type { Result, Users } from './test.js';
 
+export type Lack = 'program' | 'special files' | 'locks';
+
 export interface Order {
   readonly directory: string;
   readonly users: Users;
   readonly readOnly?: string;
   readonly elsewhere?: string;
-  /** The file system runs no programs. */
-  readonly noexec?: boolean;
+  /** What the file system cannot do at all: groups that need it are skipped. */
+  readonly lacks?: readonly Lack[];
   /** Beginnings of the names of the groups to run; all without. */
   readonly only?: readonly string[];
   /** Runs against calls made wrong on purpose. */

@@ -4,7 +4,7 @@
 import path from 'node:path';
 import type { FileType } from '../../support/status.js';
 import type { Syscalls, User } from '../../support/syscalls.js';
-import { type Group, group, type Test } from './test.js';
+import { type Group, group, type Need, notDirectories, type Test } from './test.js';
 
 export interface PathCall {
   readonly name: string;
@@ -22,18 +22,21 @@ export interface PathCall {
   readonly opens?: boolean;
   /** A directory may be named with a trailing slash although it does not exist yet (mkdir). */
   readonly slashMakes?: boolean;
+  /** What the call is about cannot be made everywhere. */
+  readonly needs?: readonly Need[];
   /** The subject need not be there (the name that rename replaces). */
   readonly mayMiss?: boolean;
 }
 
 export function pathGroups(call: PathCall): Group[] {
-  return [
+  const groups = [
     resolution(call),
     lengths(call),
     searching(call),
     ...(call.changesParent ? [writing(call)] : []),
     ...(call.writes ? [readOnly(call)] : []),
   ];
+  return groups.map((each) => ({ ...each, needs: [...each.needs, ...(call.needs ?? [])] }));
 }
 
 /** Runs one call on `at`, closing a descriptor it gives. */
@@ -70,7 +73,8 @@ function resolution(call: PathCall): Group {
     attempt(t, call, 'ENOENT when the prefix is a symbolic link to nothing', path.join(dangling, 'leaf'), 'ENOENT');
     if (call.follows && call.subject !== undefined)
       attempt(t, call, 'ENOENT when the last component is a symbolic link to nothing', dangling, 'ENOENT');
-    for (const type of ['regular', 'fifo', 'socket', 'char', 'block'] as const) {
+    for (const type of notDirectories) {
+      if (type === 'symlink') continue;
       attempt(t, call, `ENOTDIR when a component of the prefix is a ${type}`, path.join(t.make(type, t.fresh()), 'leaf'), 'ENOTDIR');
     }
     const toFile = t.make('symlink', t.fresh(), { content: t.file() });

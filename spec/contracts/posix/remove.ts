@@ -7,7 +7,7 @@ import { AT, everyType, type Group, group, notDirectories, O } from './test.js';
 
 const removing = { changesParent: true, writes: true, follows: false } as const;
 const unlink: PathCall = { ...removing, name: 'unlink', subject: 'regular', call: (sys, at) => sys.unlink(at) };
-const unlinkat: PathCall = { ...removing, name: 'unlinkat', subject: 'fifo', call: (sys, at) => sys.unlinkat(AT.FDCWD, at, 0) };
+const unlinkat: PathCall = { ...removing, name: 'unlinkat', subject: 'regular', call: (sys, at) => sys.unlinkat(AT.FDCWD, at, 0) };
 const unlinkLink: PathCall = { ...removing, name: 'unlink of a symbolic link', subject: 'symlink', call: (sys, at) => sys.unlink(at) };
 const rmdir: PathCall = { ...removing, name: 'rmdir', subject: 'directory', call: (sys, at) => sys.rmdir(at) };
 const rmdirat: PathCall = {

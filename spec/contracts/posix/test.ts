@@ -16,7 +16,7 @@ export interface Result {
 }
 
 /** What a group cannot do without. */
-export type Need = 'root' | 'read-only view' | 'other file system' | 'program';
+export type Need = 'root' | 'read-only view' | 'other file system' | 'program' | 'special files' | 'locks';
 
 export interface Group {
   readonly name: string;
@@ -54,10 +54,18 @@ export interface Surroundings {
 /** The ground under a group is missing: what it builds on did not work, so nothing can be said. */
 export class Broken extends Error {}
 
-export const everyType: readonly FileType[] = ['regular', 'directory', 'fifo', 'socket', 'char', 'block', 'symlink'];
-export const notDirectories: readonly FileType[] = everyType.filter((type) => type !== 'directory');
+export const everyType: FileType[] = ['regular', 'directory', 'fifo', 'socket', 'char', 'block', 'symlink'];
+export const notDirectories: FileType[] = everyType.filter((type) => type !== 'directory');
 /** What a path through a symbolic link does not lead to. */
-export const notLinks: readonly FileType[] = everyType.filter((type) => type !== 'symlink');
+export const notLinks: FileType[] = everyType.filter((type) => type !== 'symlink');
+
+const specialTypes: readonly FileType[] = ['fifo', 'socket', 'char', 'block'];
+
+/** For file systems that cannot make special files: the lists above go without them from here on. */
+export function leaveOutSpecialFiles(): void {
+  for (const list of [everyType, notDirectories, notLinks])
+    list.splice(0, list.length, ...list.filter((type) => !specialTypes.includes(type)));
+}
 
 export interface MakeOptions {
   readonly mode?: number;
@@ -102,6 +110,11 @@ export class Test {
 
   get shared(): number {
     return this.around.users.shared;
+  }
+
+  /** Whether the file system has FIFOs, sockets and devices. */
+  get special(): boolean {
+    return everyType.includes('fifo');
   }
 
   /** Names of assertions made in `run` begin with `prefix`. */

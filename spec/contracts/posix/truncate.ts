@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type PathCall, pathGroups } from './path.js';
-import { type Group, group, O } from './test.js';
+import { type Group, group, notLinks, O } from './test.js';
 
 const truncate: PathCall = {
   name: 'truncate',
@@ -110,7 +110,7 @@ const refusals = group('truncate: what it refuses', (t) => {
     t.as(t.alice, () => t.sys.truncate(t.dir(0o777), 0)),
     'EISDIR',
   );
-  for (const type of ['fifo', 'socket', 'char', 'block'] as const)
+  for (const type of notLinks.filter((each) => each !== 'regular' && each !== 'directory'))
     t.gives(`EINVAL for a ${type}`, t.sys.truncate(t.make(type, t.fresh()), 0), 'EINVAL');
   for (const [what, mode, uid, gid, want] of [
     ['owner with write', 0o200, t.alice.uid, 0, 'ok'],
@@ -133,7 +133,7 @@ const refusals = group('truncate: what it refuses', (t) => {
   t.gives('ftruncate EBADF', t.sys.ftruncate(9999, 0), 'EBADF');
   t.gives('ftruncate EINVAL on a descriptor for reading', t.sys.ftruncate(t.open(t.file(), O.RDONLY), 0), ['EINVAL', 'EBADF']);
   t.gives('ftruncate EINVAL on a directory', t.sys.ftruncate(t.open(t.dir(), O.RDONLY), 0), 'EINVAL');
-  t.gives('ftruncate EINVAL on a FIFO', t.sys.ftruncate(t.open(t.make('fifo', t.fresh()), O.RDWR), 0), 'EINVAL');
+  if (t.special) t.gives('ftruncate EINVAL on a FIFO', t.sys.ftruncate(t.open(t.make('fifo', t.fresh()), O.RDWR), 0), 'EINVAL');
   t.gives('ftruncate EBADF on an O_PATH descriptor', t.sys.ftruncate(t.open(t.file(), O.PATH), 0), 'EBADF');
   const room = t.dir(0o777);
   const at = t.make('regular', path.join(room, 'mine'), { owner: t.alice, mode: 0o600, content });

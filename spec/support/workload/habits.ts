@@ -12,8 +12,9 @@ import { workload } from './index.js';
 export interface Scale {
   /** Files of the tree that is copied, packed and cloned. */
   readonly files: number;
-  /** Bytes of the large file of that tree. */
+  /** Bytes of the large file of that tree, and those its sparse file claims to have. */
   readonly large: number;
+  readonly sparse: number;
   /** Files of the repository that is cloned. */
   readonly repository: number;
   /** Entries of the large directory. */
@@ -23,8 +24,15 @@ export interface Scale {
 }
 
 /** Sizes for every day, and those of a full run. */
-export const SMALL: Scale = { files: 300, large: 8 << 20, repository: 200, entries: 3000, transactions: 25 };
-export const FULL: Scale = { files: 10_000, large: 2 * 2 ** 30, repository: 2000, entries: 100_000, transactions: 200 };
+export const SMALL: Scale = { files: 300, large: 8 << 20, sparse: 100_000_000, repository: 200, entries: 3000, transactions: 25 };
+export const FULL: Scale = {
+  files: 10_000,
+  large: 2 * 2 ** 30,
+  sparse: 5 * 2 ** 30,
+  repository: 2000,
+  entries: 100_000,
+  transactions: 200,
+};
 
 export interface Grounds {
   /** An empty directory on the file system under test. */
@@ -64,7 +72,7 @@ const same = async (one: string, other: string): Promise<void> => {
   if (differences.length > 0) throw new Error(`${one} and ${other} differ:\n${differences.slice(0, 30).join('\n')}`);
 };
 
-const tree = (scale: Scale, at: string) => workload('makeTree', [at, { files: scale.files, large: scale.large }]);
+const tree = (scale: Scale, at: string) => workload('makeTree', [at, { files: scale.files, large: scale.large, sparse: scale.sparse }]);
 
 const GIT =
   'export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null';
@@ -92,7 +100,7 @@ const copying: readonly Habit[] = [
     async run({ here, local, scale }) {
       const first = path.join(local, 'first');
       await shell('mkdir "$1"', [first]);
-      await workload('makeTree', [first, { files: Math.min(scale.files, 2000), large: 1 << 20, privileged: false }]);
+      await workload('makeTree', [first, { files: Math.min(scale.files, 2000), large: 1 << 20, sparse: 10_000_000, privileged: false }]);
       await shell(
         'cd "$1"; tar --format=posix --sparse -C "$2" -cf packed.tar first; mkdir out; tar --sparse -C out -xpf packed.tar; tar --sparse -df packed.tar -C out',
         [here, local],
@@ -311,9 +319,9 @@ const others: readonly Habit[] = [
   },
   {
     name: 'an editor saves: swap file, backup, rename, fsync',
-    programs: ['vim'],
+    programs: ['vi'],
     run: script(
-      'printf "one\\ntwo\\n" > f; chmod 640 f; for n in 1 2 3; do vim -u NONE -i NONE -n -es -c "set backup writebackup backupcopy=no | normal Goline $n" -c "wq" f < /dev/null; done; [ "$(tail -n 1 f)" = "line 3" ]; [ "$(stat -c %a f)" = 640 ]; vim -u NONE -i NONE -es -c "set backupcopy=yes directory=. | normal Golast" -c "wq" f < /dev/null; [ "$(tail -n 1 f)" = last ]; rm -f f~; [ "$(ls -A)" = f ]',
+      'printf "one\\ntwo\\n" > f; chmod 640 f; for n in 1 2 3; do vi -u NONE -i NONE -n -es -c "set backup writebackup backupcopy=no | normal Goline $n" -c "wq" f < /dev/null; done; [ "$(tail -n 1 f)" = "line 3" ]; [ "$(stat -c %a f)" = 640 ]; vi -u NONE -i NONE -es -c "set backupcopy=yes directory=. | normal Golast" -c "wq" f < /dev/null; [ "$(tail -n 1 f)" = last ]; rm -f f~; [ "$(ls -A)" = f ]',
     ),
   },
   ...Object.entries(inNode).map(

@@ -10,6 +10,8 @@ export interface TreeOptions {
   readonly files?: number;
   /** Bytes of the one large file. Default 2 GiB. */
   readonly large?: number;
+  /** Bytes that the sparse file claims to have. Default 5 GiB. */
+  readonly sparse?: number;
   /** Levels of the deepest directory. Default 60. */
   readonly depth?: number;
   /** Device nodes and foreign owners, which only root can make. Default: if root. */
@@ -145,8 +147,9 @@ export function makeTree(directory: string, options: TreeOptions = {}): TreeRepo
   }
 
   const sparse = fs.openSync(under('sparse'), 'w');
-  for (const at of [0, 1_000_000, 50_000_000, 5 * 2 ** 30]) fs.writeSync(sparse, random.bytes(5000), 0, 5000, at);
-  fs.ftruncateSync(sparse, 5 * 2 ** 30 + 123_456);
+  const claims = options.sparse ?? 5 * 2 ** 30;
+  for (const at of [0, 1_000_000, Math.floor(claims / 2), claims - 5000]) fs.writeSync(sparse, random.bytes(5000), 0, 5000, at);
+  fs.ftruncateSync(sparse, claims + 123_456);
   fs.closeSync(sparse);
   made.push(under('sparse'));
   const large = fs.openSync(under('large'), 'w');
