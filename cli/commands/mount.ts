@@ -107,6 +107,7 @@ async function serveMount(request: MountRequest, argv: MountArguments): Promise<
     mounted = await fuse.mount(client, argv.directory, {
       ...request.mount,
       ...(request.backend !== undefined && { backend: request.backend }),
+      warn: (line) => console.error(`ninep: ${line}`),
     });
   } catch (error) {
     client.destroy();

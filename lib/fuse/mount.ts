@@ -10,6 +10,12 @@ import { servesAcl } from './xattr.js';
 
 /** How to mount. Times are in milliseconds. */
 export interface MountOptions {
+  /**
+   * `kernel` (the default): the FUSE protocol on /dev/fuse. `native`: the optional package fuse-native; it can less, which it says through `warn`.
+   */
+  backend?: 'kernel' | 'native';
+  /** Told in one line what the mount cannot do. */
+  warn?: (line: string) => void;
   /** Default: `open`. */
   cache?: CacheMode;
   /**
@@ -95,33 +101,31 @@ export async function mount(client: Client, directory: string, options: MountOpt
   if (process.platform !== 'linux') throw Object.assign(new Error('mounting needs Linux'), { code: 'ENOTSUP' });
   const root = process.geteuid?.() === 0;
   const cache = options.cache ?? 'open';
+  const native = options.backend === 'native';
+  if (native && options.locks === 'remote') throw lacks('locks stay on this host (locks: local)');
+  if (native && (options.access ?? 'any') !== 'any') throw lacks('callers cannot be told apart (access: any)');
   const type = await client.root.statfs().then(
     (statistics) => statistics.type,
     () => 0,
   );
+  const posixAcl = !native && (options.acl ?? (!native && client.dialect === VERSION_L && (await servesAcl(client.root))));
   const own: BridgeOptions = {
     cache,
-    access: options.access ?? (root ? 'user' : 'any'),
+    access: options.access ?? (root && !native ? 'user' : 'any'),
     ...timeouts(cache),
-    locks: client.dialect === VERSION_L ? (options.locks ?? 'remote') : 'local',
+    locks: client.dialect === VERSION_L && !native ? (options.locks ?? 'remote') : 'local',
     writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
     direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
   };
   if (options.attrTimeout !== undefined) own.attrTimeout = options.attrTimeout;
   if (options.entryTimeout !== undefined) own.entryTimeout = options.entryTimeout;
   if (options.negativeTimeout !== undefined) own.negativeTimeout = options.negativeTimeout;
+  if (native) return mountNatively(client, directory, own, options);
   const posixAcl = options.acl ?? (client.dialect === VERSION_L && (await servesAcl(client.root)));
   const bridge = new Bridge(client, own);
   // Refuses here, and not at the first access, a root that is none.
   attrOf(bridge.tree.nodes.root, await client.root.getattr());
-  const kernel = await mountKernel(directory, {
-    fsname: options.fsname ?? client.session.address,
-    subtype: options.subtype ?? 'ninep',
-    allowOther: options.allowOther ?? root,
-    defaultPermissions: options.defaultPermissions ?? root,
-    maxRead: MAX_WRITE,
-    ...flags(options),
-  });
+  const kernel = await mountKernel(directory, { ...looks(client, options), maxRead: MAX_WRITE });
   const device = new Device(kernel.fd, bridge.operations, {
     maxWrite: MAX_WRITE,
     maxReadahead: MAX_WRITE,
@@ -146,7 +150,36 @@ export async function mount(client: Client, directory: string, options: MountOpt
     throw error;
   }
   await raiseReadAhead(kernel.device, options.readAhead);
-  return new KernelBackedMount(kernel.directory, device, bridge, done);
+  const counts = { requests: () => device.requests(), pending: () => device.pending };
+  return new BridgedMount(kernel.directory, counts, bridge, done);
+}
+
+/** The other back-end, loaded only when it is asked for. */
+async function mountNatively(client: Client, directory: string, own: BridgeOptions, options: MountOptions): Promise<Mount> {
+  const { LIMITS, mountNative } = await import('./native/mount.js');
+  const bridge = new Bridge(client, own);
+  attrOf(bridge.tree.nodes.root, await client.root.getattr());
+  const served = await mountNative(bridge, directory, looks(client, options));
+  options.warn?.(LIMITS);
+  const done = served.done.finally(() => bridge.close());
+  done.catch(() => {});
+  return new BridgedMount(served.directory, { requests: () => ({ ...served.counts }), pending: () => served.pending }, bridge, done);
+}
+
+function lacks(what: string): Error {
+  return Object.assign(new Error(`with the native back-end ${what}`), { code: 'ENOTSUP' });
+}
+
+/** How the mount is to look to the rest of the host. */
+function looks(client: Client, options: MountOptions) {
+  const root = process.geteuid?.() === 0;
+  return {
+    fsname: options.fsname ?? client.session.address,
+    subtype: options.subtype ?? 'ninep',
+    allowOther: options.allowOther ?? root,
+    defaultPermissions: options.defaultPermissions ?? root,
+    ...flags(options),
+  };
 }
 
 function flags({ readonly, noexec, nosuid, nodev, noatime, sync, dirsync, autoUnmount }: MountOptions) {
@@ -162,29 +195,35 @@ function flags({ readonly, noexec, nosuid, nodev, noatime, sync, dirsync, autoUn
   };
 }
 
-class KernelBackedMount implements Mount {
+/** What a back-end counts. */
+interface Counts {
+  requests(): Record<string, number>;
+  pending(): number;
+}
+
+class BridgedMount implements Mount {
   readonly directory: string;
   readonly done: Promise<void>;
-  readonly #device: Device;
+  readonly #counts: Counts;
   readonly #bridge: Bridge;
   #ended = false;
 
-  constructor(directory: string, device: Device, bridge: Bridge, done: Promise<void>) {
+  constructor(directory: string, counts: Counts, bridge: Bridge, done: Promise<void>) {
     this.directory = directory;
-    this.#device = device;
+    this.#counts = counts;
     this.#bridge = bridge;
     this.done = done;
     const ended = (): void => {
       this.#ended = true;
     };
-    device.done.then(ended, ended);
+    done.then(ended, ended);
   }
 
   counters(): MountCounters {
     const { tree, files, directories } = this.#bridge;
     return {
-      requests: this.#device.requests(),
-      pending: this.#device.pending,
+      requests: this.#counts.requests(),
+      pending: this.#counts.pending(),
       nodes: tree.nodes.size,
       pinned: tree.pinned,
       openFiles: files.size,

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { realpath, stat, writeFile } from 'node:fs/promises';
 import { openDevice } from '../../sys/device.js';
 import { close } from '../../sys/io.js';
@@ -99,8 +99,8 @@ async function direct(target: string, options: KernelMountOptions): Promise<Kern
 
 async function mounted(fd: number, target: string, options: KernelMountOptions): Promise<KernelMount> {
   const device = (await mountedAt(target))?.device ?? '';
-  const guard = (options.autoUnmount ?? true) ? watchOver(target, device) : undefined;
-  return { fd, directory: target, device, release: () => guard?.stdin?.end('done\n') };
+  const release = (options.autoUnmount ?? true) ? guardMount(target, device) : () => {};
+  return { fd, directory: target, device, release };
 }
 
 async function withHelper(target: string, options: KernelMountOptions): Promise<KernelMount> {
@@ -130,13 +130,14 @@ while read -r id parent device root point rest; do
 done < /proc/self/mountinfo
 `;
 
-function watchOver(target: string, device: string): ChildProcess {
+/** Unmounts when this process dies, however it does; until what this gives is called. */
+export function guardMount(target: string, device: string): () => void {
   const guard = spawn('/bin/sh', ['-c', GUARD, 'sh', device, target], { stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/' });
   guard.on('error', () => {});
   guard.stdin.on('error', () => {});
   guard.unref();
   (guard.stdin as unknown as { unref(): void }).unref();
-  return guard;
+  return () => guard.stdin.end('done\n');
 }
 
 /**
