@@ -16,6 +16,8 @@ import { nodeOperations } from './node-operations.js';
 import type { Node } from './nodes.js';
 import { openOperation } from './open.js';
 import type { BridgeOptions } from './options.js';
+import { Ordered } from './ordered.js';
+import type { Pin } from './pins.js';
 import { staleIfGone, Tree } from './tree.js';
 import { xattrOperations } from './xattr.js';
 
@@ -34,6 +36,7 @@ export class Bridge {
   readonly directories = new Handles<DirectoryHandle>();
   readonly buffers = new ReadBuffers();
   readonly looked = new Looked();
+  readonly ordered: Ordered;
   readonly locks: Locks;
   readonly operations: Operations;
   /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
@@ -44,6 +47,7 @@ export class Bridge {
     this.client = client;
     this.options = options;
     this.tree = new Tree(client, options.access);
+    this.ordered = new Ordered(client);
     this.locks = new Locks(this);
     this.operations = {
       ...nameOperations(this),
@@ -78,6 +82,19 @@ export class Bridge {
     if (!node.is(attributes.qid)) throw new ErrnoError('ESTALE', { syscall: 'Tgetattr' });
     remember(node, attributes);
     return { attrValid: this.options.attrTimeout, attr: attrOf(node, attributes) };
+  }
+
+  /**
+   * A second, unopened fid of a node, the caller's own; where order is kept it may be used before it is there. `done` rejects where it is not.
+   */
+  async clone(node: Node, user: number, options: RequestOptions): Promise<{ pin: Pin; done: Promise<void> }> {
+    if (!this.ordered.kept) return { pin: await this.tree.take(node, user, options), done: Promise.resolve() };
+    const from = this.tree.held(node, user) ?? (await this.tree.reach(node, user, options));
+    const { fid, done } = this.ordered.walk(from.fid, undefined, options);
+    from.drop();
+    // Whoever uses the fid fails as well, and may not get round to asking.
+    done.catch(() => {});
+    return { pin: this.tree.pin(fid), done };
   }
 
   /** A node is about to be changed through this mount: what was seen of it holds no more. */

@@ -9,6 +9,7 @@ import { Dirents } from './kernel/dirents.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { EntryReply } from './kernel/structs.js';
 import type { Node } from './nodes.js';
+import type { Found } from './ordered.js';
 import { staleIfGone } from './tree.js';
 
 /** What is read ahead of a directory at once, in bytes: the kernel mostly asks for less. */
@@ -18,11 +19,18 @@ const LOOKUPS = 64;
 
 /** Opening and listing directories. */
 export function directoryOperations(bridge: Bridge): Partial<Operations> {
-  const { tree, directories, client } = bridge;
+  const { tree, directories, client, ordered } = bridge;
   const { nodes } = tree;
 
   /** Entries after the cookie `offset`: what is left of an earlier reading, or read now. Empty at the end. */
   async function entries(handle: DirectoryHandle, offset: bigint, request: Request): Promise<DirectoryEntry[]> {
+    const { first } = handle;
+    handle.first = undefined;
+    if (offset === 0n && first !== undefined && first.length > 0) {
+      handle.ahead = first;
+      handle.after = 0n;
+      return first;
+    }
     if (offset === 0n) handle.ended = false;
     if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended)) {
       const count = Math.min(CHUNK, client.session.maxPayload);
@@ -62,15 +70,20 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         pin.drop();
       }
     }
-    let fid: Fid;
+    let found: Found;
     try {
-      fid = await dirFid.walk([name], o);
+      found = await ordered.look(dirFid, name, o);
     } catch {
       return undefined;
     }
+    const { fid } = found;
     try {
-      const attributes = await fid.getattr(undefined, o);
+      let { attributes } = found;
       const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, o);
+      if (node.behind?.busy) {
+        await node.behind.idle();
+        attributes = await fid.getattr(undefined, o);
+      }
       const reply = bridge.entry(node, attributes);
       nodes.link(node, parent, name);
       tree.keep(node, user, fid);
@@ -85,14 +98,33 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     async opendir(_, request) {
       const node = nodes.get(request.nodeid);
       const user = tree.userOf(request);
-      const pin = await tree.take(node, user, request.options);
-      try {
-        await pin.fid.open(L_O_RDONLY | L_O_DIRECTORY, request.options);
-      } catch (error) {
-        pin.end();
-        throw staleIfGone(error);
+      const o = request.options;
+      if (!ordered.kept) {
+        const pin = await tree.take(node, user, o);
+        try {
+          await pin.fid.open(L_O_RDONLY | L_O_DIRECTORY, o);
+        } catch (error) {
+          pin.end();
+          throw staleIfGone(error);
+        }
+        return { fh: directories.add(new DirectoryHandle(node, pin, user)), flags: 0 };
       }
-      return { fh: directories.add(new DirectoryHandle(node, pin, user)), flags: 0 };
+      return bridge.with(node, request, async (from) => {
+        // Clone, open and first reading leave together.
+        const { fid, done } = ordered.walk(from, undefined, o);
+        const opening = fid.open(L_O_RDONLY | L_O_DIRECTORY, o);
+        const reading = fid.readdir(0n, Math.min(CHUNK, client.session.maxPayload), o);
+        const [walked, opened, read] = await Promise.allSettled([done, opening, reading]);
+        if (walked.status === 'rejected') throw walked.reason;
+        const pin = tree.pin(fid);
+        if (opened.status === 'rejected') {
+          pin.end();
+          throw staleIfGone(opened.reason);
+        }
+        const handle = new DirectoryHandle(node, pin, user);
+        if (read.status === 'fulfilled') handle.first = read.value;
+        return { fh: directories.add(handle), flags: 0 };
+      });
     },
 
     async readdir({ fh, offset, size }, request) {

@@ -30,6 +30,8 @@ export class DirectoryHandle {
   readonly node: Node;
   readonly pin: Pin;
   readonly user: number;
+  /** What was read along with opening it, for the first who asks from the beginning. */
+  first: DirectoryEntry[] | undefined;
   /** Entries that follow the cookie `after`. */
   ahead: DirectoryEntry[] = [];
   after = 0n;

@@ -8,9 +8,12 @@ const SAME_OPEN = 5;
 /** How old attributes seen by an open may be when the kernel asks for them, in ms: far less than it may believe them. */
 const SAME_STAT = 20;
 
-interface Look {
+/** Attributes, or the promise of them; undefined where that came to nothing. */
+export type Seen = Attributes | Promise<Attributes | undefined> | undefined;
+
+interface Look<T> {
   readonly node: Node;
-  readonly attributes: Attributes;
+  readonly attributes: T;
   readonly at: number;
 }
 
@@ -19,8 +22,8 @@ interface Look {
  * LOOKUP and an OPEN: what the first told is no older than the call. And what an OPEN saw, the kernel asks for right after it.
  */
 export class Looked {
-  readonly #byThread = new Map<number, Look>();
-  readonly #byNode = new Map<Node, Look>();
+  readonly #byThread = new Map<number, Look<Attributes>>();
+  readonly #byNode = new Map<Node, Look<Seen>>();
 
   /** A LOOKUP by a thread gave this. */
   lookup(pid: number, node: Node, attributes: Attributes): void {
@@ -35,12 +38,13 @@ export class Looked {
     return look.node === node && performance.now() - look.at < SAME_OPEN ? look.attributes : undefined;
   }
 
-  /** An OPEN saw this. */
-  opened(node: Node, attributes: Attributes): void {
+  /** Somebody who was about saw this, or has asked for it. */
+  opened(node: Node, attributes: Seen): void {
     remember(this.#byNode, node, { node, attributes, at: performance.now() });
   }
 
-  takeOpened(node: Node): Attributes | undefined {
+  /** For who asks next. */
+  takeOpened(node: Node): Seen {
     const look = this.#byNode.get(node);
     if (look === undefined) return undefined;
     this.#byNode.delete(node);
@@ -54,7 +58,7 @@ export class Looked {
   }
 }
 
-function remember<K>(map: Map<K, Look>, key: K, look: Look): void {
+function remember<K, T>(map: Map<K, Look<T>>, key: K, look: Look<T>): void {
   map.delete(key);
   if (map.size >= MOST) {
     for (const oldest of map.keys()) {

@@ -1,13 +1,25 @@
-import type { Fid } from '../client/index.js';
-import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
+import type { Fid, RequestOptions } from '../client/index.js';
+import {
+  AT_REMOVEDIR,
+  GETATTR_BASIC,
+  L_O_CREAT,
+  L_O_EXCL,
+  QTDIR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+} from '../protocol/constants.js';
 import { textBytes } from '../protocol/text.js';
-import type { Qid } from '../protocol/types.js';
+import type { Attributes, Qid } from '../protocol/types.js';
 import { freshAttr } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
 import { createFlags, handleFor, wireFlags } from './open.js';
+import type { Found } from './ordered.js';
 
 const EINVAL = -22;
 const ENAMETOOLONG = -36;
@@ -15,10 +27,30 @@ const NAME_MAX = 255;
 /** How long nobody can have given a new file what the kernel asks for before its first write, in ms. */
 const BARE = 1000;
 
-/** Whoever renames or removes a name; lookup, and all that makes one. */
+/** Look-up, and all that makes, moves or takes away a name. */
 export function nameOperations(bridge: Bridge): Partial<Operations> {
-  const { tree, options } = bridge;
+  const { tree, options, ordered } = bridge;
   const { nodes } = tree;
+
+  /** The group of a new file: the directory's where that is set-group-ID, as Linux has it. */
+  const groupIn = (parent: Node, request: Request): number => ((parent.mode & S_ISGID) !== 0 ? parent.gid : request.gid);
+
+  /**
+   * Changes a directory. The kernel forgets what it knew of the directory's attributes then, and asks before it looks into it
+   * again: they are asked for here and now, so that it need not wait.
+   */
+  async function changing<T>(parent: Node, request: Request, change: () => Promise<T>): Promise<T> {
+    bridge.changed(parent);
+    const done = change();
+    if (!ordered.kept) await done;
+    const pin = options.permissions ? tree.held(parent, tree.userOf(request)) : undefined;
+    if (pin !== undefined) {
+      const seen = pin.fid.getattr(GETATTR_BASIC).catch(() => undefined);
+      bridge.looked.opened(parent, seen);
+      void seen.then(() => pin.drop());
+    }
+    return done;
+  }
 
   /** A name that did not lead anywhere a moment ago now leads to a file of that qid. */
   function made(parent: Node, name: string, qid: Qid, request: Request): Node {
@@ -32,21 +64,55 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     return node;
   }
 
-  /** The same where nobody has looked at the file yet: what it must be like, for the kernel to ask again before it relies on it. */
-  function supposed(parent: Node, name: string, qid: Qid, mode: number, size: number, rdev: number, request: Request): EntryReply {
+  /** What a new file is supposed to be like. */
+  interface Supposed {
+    mode: number;
+    size: number;
+    rdev: number;
+  }
+
+  /**
+   * Makes a file by a request that gives no fid of it. Where order is kept it is looked up along with that; else the kernel is told what it
+   * must be like, and asks before it relies on it.
+   */
+  async function make(
+    parent: Node,
+    name: string,
+    supposed: Supposed,
+    request: Request,
+    create: (fid: Fid, o: RequestOptions) => Promise<Qid>,
+  ): Promise<EntryReply> {
+    const o = request.options;
+    let found: Promise<Found | undefined> | undefined;
+    const qid = await bridge.with(
+      parent,
+      request,
+      (fid) =>
+        changing(parent, request, () => {
+          const creating = create(fid, o);
+          if (ordered.kept) found = ordered.look(fid, name, o).catch(() => undefined);
+          return creating;
+        }),
+      true,
+    );
+    const there = await found;
     const node = made(parent, name, qid, request);
-    node.mode = mode;
+    if (there !== undefined) {
+      if (node.is(there.fid.qid)) {
+        tree.keep(node, tree.userOf(request), there.fid);
+        return bridge.entry(node, there.attributes);
+      }
+      tree.clunker.give(there.fid);
+    }
+    node.mode = supposed.mode;
     node.lookups++;
-    const attr = freshAttr(node, mode, request.uid, node.gid, size, rdev);
+    const attr = freshAttr(node, supposed.mode, request.uid, node.gid, supposed.size, supposed.rdev);
     return { nodeid: node.id, generation: 0, entryValid: options.entryTimeout, attrValid: 0, attr };
   }
 
-  /** The group of a new file: the directory's where that is set-group-ID, as Linux has it. */
-  const groupIn = (parent: Node, request: Request): number => ((parent.mode & S_ISGID) !== 0 ? parent.gid : request.gid);
-
   async function removeName(nodeid: number, name: string, flags: number, request: Request): Promise<number> {
     const parent = nodes.get(nodeid);
-    await bridge.with(parent, request, (fid, o) => fid.unlinkat(name, flags, o));
+    await bridge.with(parent, request, (fid, o) => changing(parent, request, () => fid.unlinkat(name, flags, o)));
     gone(parent, name);
     return 0;
   }
@@ -56,6 +122,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     const node = nodes.unlink(parent, name);
     if (node === undefined) return;
     if (node.nlink > 0) node.nlink--;
+    bridge.looked.changed(node);
     if (node.links.length === 0 && (node.nlink === 0 || node.isDirectory)) nodes.orphan(node);
   }
 
@@ -64,13 +131,17 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     const to = nodes.get(body.newDirectory);
     const { name, newName } = body;
     if (textBytes(newName) > NAME_MAX) return ENAMETOOLONG;
-    await bridge.with(from, request, (fid, o) => bridge.with(to, request, (target) => fid.renameat(name, target, newName, o)));
+    if (to !== from) bridge.changed(to);
+    await bridge.with(from, request, (fid, o) =>
+      bridge.with(to, request, (target) => changing(from, request, () => fid.renameat(name, target, newName, o))),
+    );
     const moved = from.children?.get(name);
     // Two names of one file: rename(2) leaves both.
     if (moved !== undefined && moved === to.children?.get(newName)) return 0;
     gone(to, newName);
     nodes.unlink(from, name);
     if (moved !== undefined) {
+      bridge.looked.changed(moved);
       nodes.link(moved, to, newName);
       // A server that renames by fid only keeps paths in its fids: none at or below the old name is any good now.
       if (bridge.client.lacking.has('Trenameat')) tree.unpinBelow(moved);
@@ -83,19 +154,19 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
-      const o = { signal: request.signal };
-      let fid: Fid;
+      const o = request.options;
+      let found: Found;
       try {
-        fid = await bridge.with(parent, request, (at) => at.walk([name], o));
+        found = await bridge.with(parent, request, (at) => ordered.look(at, name, o));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         nodes.unlink(parent, name);
         return negativeEntry(options.negativeTimeout);
       }
+      const { fid } = found;
       try {
+        let attributes: Attributes = found.attributes;
         const directory = (fid.qid.type & QTDIR) !== 0;
-        const clone = directory ? spareOf(fid) : undefined;
-        let attributes = await fid.getattr(undefined, o);
         const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, directory, user, o);
         if (node.behind?.busy) {
           // The kernel would take the size without what is on its way for the true one.
@@ -105,7 +176,6 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
         const reply = bridge.entry(node, attributes);
         nodes.link(node, parent, name);
         tree.keep(node, user, fid);
-        clone?.(node);
         bridge.looked.lookup(request.pid, node, attributes);
         return reply;
       } catch (error) {
@@ -119,53 +189,69 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
-      const o = { signal: request.signal };
+      const o = request.options;
       const wire = wireFlags(flags, options.cache === 'loose');
-      const pin = await tree.take(parent, user, o);
+      const { pin, done } = await bridge.clone(parent, user, o);
+      const { fid } = pin;
       try {
-        await pin.fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
-        const attributes = await pin.fid.getattr(undefined, o);
-        const node = made(parent, name, pin.fid.qid, request);
+        const [, attributes] = await changing(parent, request, () => {
+          const creating = fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
+          return ordered.both(creating, () => fid.getattr(GETATTR_BASIC, o));
+        });
+        const node = made(parent, name, fid.qid, request);
         const { fh } = handleFor(bridge, node, pin, user, wire, flags);
         return { entry: bridge.entry(node, attributes), open: { fh, flags: createFlags(bridge) } };
       } catch (error) {
+        // Without the walk's own error the reason would be a fid that nobody knows.
+        await done;
         pin.end();
         throw error;
       } finally {
-        tree.prepare(parent, user);
+        if (!ordered.kept) tree.prepare(parent, user);
       }
     },
 
-    async mkdir({ name, mode }, request) {
+    mkdir({ name, mode }, request) {
       const parent = nodes.get(request.nodeid);
       const bits = (mode & 0o7777) | (parent.mode & S_ISGID);
-      const qid = await bridge.with(parent, request, (fid, o) => fid.mkdir(name, bits, groupIn(parent, request), o), true);
-      return supposed(parent, name, qid, S_IFDIR | bits, 4096, 0, request);
+      const gid = groupIn(parent, request);
+      return make(parent, name, { mode: S_IFDIR | bits, size: 4096, rdev: 0 }, request, (fid, o) => fid.mkdir(name, bits, gid, o));
     },
 
-    async symlink({ name, target }, request) {
+    symlink({ name, target }, request) {
       const parent = nodes.get(request.nodeid);
-      const qid = await bridge.with(parent, request, (fid, o) => fid.symlink(name, target, groupIn(parent, request), o), true);
-      return supposed(parent, name, qid, S_IFLNK | 0o777, textBytes(target), 0, request);
+      const gid = groupIn(parent, request);
+      const supposed = { mode: S_IFLNK | 0o777, size: textBytes(target), rdev: 0 };
+      return make(parent, name, supposed, request, (fid, o) => fid.symlink(name, target, gid, o));
     },
 
-    async mknod({ name, mode, rdev }, request) {
+    mknod({ name, mode, rdev }, request) {
       const parent = nodes.get(request.nodeid);
+      const gid = groupIn(parent, request);
       const { major, minor } = decodeDevice(rdev);
       const full = (mode & S_IFMT) === 0 ? mode | S_IFREG : mode;
-      const qid = await bridge.with(parent, request, (fid, o) => fid.mknod(name, full, major, minor, groupIn(parent, request), o), true);
-      return supposed(parent, name, qid, full, 0, rdev, request);
+      return make(parent, name, { mode: full, size: 0, rdev }, request, (fid, o) => fid.mknod(name, full, major, minor, gid, o));
     },
 
     async link({ oldNode, name }, request) {
       const parent = nodes.get(request.nodeid);
       const node = nodes.get(oldNode);
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
-      return bridge.with(node, request, async (target, o) => {
-        await bridge.with(parent, request, (fid) => fid.link(name, target, o), true);
-        nodes.link(node, parent, name);
-        return bridge.entry(node, await target.getattr(undefined, o));
-      });
+      bridge.changed(node);
+      if (node.behind?.busy) await node.behind.idle();
+      return bridge.with(node, request, (target, o) =>
+        bridge.with(
+          parent,
+          request,
+          async (fid) => {
+            const linking = changing(parent, request, () => fid.link(name, target, o));
+            const [, attributes] = await ordered.both(linking, () => target.getattr(GETATTR_BASIC, o));
+            nodes.link(node, parent, name);
+            return bridge.entry(node, attributes);
+          },
+          true,
+        ),
+      );
     },
 
     unlink: ({ name }, request) => removeName(request.nodeid, name, 0, request),
@@ -174,16 +260,4 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     // 9P has neither NOREPLACE nor EXCHANGE: EINVAL makes programs do it their own way, which a race cannot be hidden in.
     rename2: (body, request) => (body.flags !== 0 ? EINVAL : renamed(request.nodeid, body, request)),
   };
-
-  /** Clones a directory's fid beside asking for its attributes, for the open that mostly follows. */
-  function spareOf(fid: Fid): (node: Node) => void {
-    const cloned = fid.clone().catch(() => undefined);
-    return (node) => {
-      void cloned.then((clone) => {
-        if (clone === undefined) return;
-        if (node.spare === undefined && nodes.has(node.id)) node.spare = tree.pin(clone);
-        else tree.clunker.give(clone);
-      });
-    };
-  }
 }

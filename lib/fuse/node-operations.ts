@@ -48,7 +48,8 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     async getattr({ flags, fh }, request) {
       const node = nodes.get(request.nodeid);
       const seen = bridge.looked.takeOpened(node);
-      if (seen !== undefined) return bridge.attr(node, seen);
+      const attributes = seen instanceof Promise ? await seen : seen;
+      if (attributes !== undefined && node.is(attributes.qid)) return bridge.attr(node, attributes);
       return withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
         bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
       );
@@ -68,11 +69,10 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       if ((body.valid & FATTR_SIZE) !== 0 && !Number.isSafeInteger(body.size)) return EFBIG;
       const attributes = await withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);
-        if (change !== undefined) {
-          if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
-          await fid.setattr(change, o);
-        }
-        return fid.getattr(GETATTR_BASIC, o);
+        if (change === undefined) return fid.getattr(GETATTR_BASIC, o);
+        if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
+        const [, after] = await bridge.ordered.both(fid.setattr(change, o), () => fid.getattr(GETATTR_BASIC, o));
+        return after;
       });
       return bridge.attr(node, attributes);
     },

@@ -80,7 +80,8 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     request: Request,
   ): Promise<{ pin: Pin; attributes: Attributes | undefined }> {
     const o = request.options;
-    const pin = await tree.take(node, user, o);
+    const own = tree.takeOwn(node, user);
+    const { pin, done } = own === undefined ? await bridge.clone(node, user, o) : { pin: own, done: undefined };
     try {
       if (!look) {
         await pin.fid.open(wire, o);
@@ -97,6 +98,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       if (still.status === 'rejected') throw still.reason;
       return { pin, attributes: seen.value };
     } catch (error) {
+      await done;
       if (pin.fid.opened === undefined) tree.putBack(node, user, pin);
       else pin.end();
       throw staleIfGone(error);

@@ -21,6 +21,8 @@ export interface BridgeOptions {
   locks: 'remote' | 'local';
   /** Writes are answered before the server has; a flush, an fsync and whoever looks wait for it, and get its errors. */
   writeBehind: boolean;
+  /** The kernel checks permissions, and so asks for a directory's attributes whenever they may have changed. */
+  permissions: boolean;
   /** Every file is read past the page cache: proc and sysfs, whose files have no size that means anything. */
   direct: boolean;
 }

@@ -149,12 +149,8 @@ export class Tree {
    * should it be needed again, an open fid serves as well, or it is walked to.
    */
   async take(node: Node, user: number, options?: RequestOptions): Promise<Pin> {
-    const own = node.pins?.get(user);
-    if (own !== undefined && !node.isDirectory) {
-      node.pins?.delete(user);
-      if (node.pins?.size === 0) this.#pinned.delete(node);
-      return own;
-    }
+    const own = this.takeOwn(node, user);
+    if (own !== undefined) return own;
     if (node.spare !== undefined && this.#spareIsOf(node.spare, user)) {
       const spare = node.spare;
       node.spare = undefined;
@@ -168,6 +164,15 @@ export class Tree {
     } finally {
       from.drop();
     }
+  }
+
+  /** The node's own unopened fid, if it has one that can be done without: a directory's is walked from. */
+  takeOwn(node: Node, user: number): Pin | undefined {
+    const own = node.isDirectory ? undefined : node.pins?.get(user);
+    if (own === undefined) return undefined;
+    node.pins?.delete(user);
+    if (node.pins?.size === 0) this.#pinned.delete(node);
+    return own;
   }
 
   /** Puts an unopened fid back that was taken. */

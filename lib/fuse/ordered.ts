@@ -1,0 +1,98 @@
+import type { Client, Fid, RequestOptions } from '../client/index.js';
+import { GETATTR_BASIC, ORDERED_XATTR } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
+import type { Attributes } from '../protocol/types.js';
+
+/** What a look-up found. */
+export interface Found {
+  fid: Fid;
+  attributes: Attributes;
+}
+
+/** A fid that a Twalk is making. */
+export interface Walking {
+  readonly fid: Fid;
+  /** Resolves when it is made; the fid is void after a rejection. */
+  readonly done: Promise<void>;
+}
+
+/**
+ * Requests of which one needs what another makes. Our own server can be asked to do them in order (ORDERED_XATTR); then they leave
+ * together and cost one round trip. With any other server, which may do them in any order, each waits for the one before.
+ */
+export class Ordered {
+  readonly #client: Client;
+  /** The conversation that was asked. A new one after a loss must be asked anew. */
+  #session: Client['session'] | undefined;
+  #kept = false;
+  #asking = false;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  get kept(): boolean {
+    if (this.#session === this.#client.session) return this.#kept;
+    if (!this.#asking) void this.ask();
+    return false;
+  }
+
+  /** Asks the server. Never rejects. */
+  async ask(): Promise<boolean> {
+    const { session } = this.#client;
+    this.#asking = true;
+    try {
+      const { fid } = await this.#client.root.xattrwalk(ORDERED_XATTR);
+      fid.clunk().catch(() => {});
+      this.#kept = true;
+    } catch {
+      this.#kept = false;
+    }
+    this.#session = session;
+    this.#asking = false;
+    return this.#kept;
+  }
+
+  /** The second after the first, together where order is kept. The first one's error is the one that counts. */
+  async both<A, B>(first: Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
+    if (!this.kept) return [await first, await second()];
+    const [one, two] = await Promise.allSettled([first, second()]);
+    if (one.status === 'rejected') throw one.reason;
+    if (two.status === 'fulfilled') return [one.value, two.value];
+    // A conversation that was lost in between is followed by one that keeps no order yet.
+    if ((two.reason as NodeJS.ErrnoException).code === 'EBADF') return [one.value, await second()];
+    throw two.reason;
+  }
+
+  /** Twalk of one name, or of none for a clone; the fid is given at once. Where order is kept it may be used at once, too. */
+  walk(from: Fid, name: string | undefined, options: RequestOptions | undefined): Walking {
+    const { client } = from;
+    const wnames = name === undefined ? [] : [name];
+    const fid = client.newFid(from.qid, from.attachment, from.place.descend(wnames));
+    const done = client.requestNewFid(fid, 'Twalk', { fid: from.number, newfid: fid.number, wnames }, options).then(({ wqids }) => {
+      if (wqids.length < wnames.length) {
+        fid.clunk().catch(() => {});
+        throw new ErrnoError('ENOENT', { syscall: 'Twalk' });
+      }
+      const qid = wqids[wqids.length - 1];
+      if (qid !== undefined) fid.qid = qid;
+    });
+    return { fid, done };
+  }
+
+  /** Twalk and Tgetattr. ENOENT where the name leads nowhere. Who gets the fid ends it. */
+  async look(from: Fid, name: string, options: RequestOptions | undefined): Promise<Found> {
+    const { fid, done } = this.walk(from, name, options);
+    let walked = false;
+    const walking = done.then(() => {
+      walked = true;
+    });
+    try {
+      const [, attributes] = await this.both(walking, () => fid.getattr(GETATTR_BASIC, options));
+      return { fid, attributes };
+    } catch (error) {
+      if (walked) fid.clunk().catch(() => {});
+      throw error;
+    }
+  }
+}
