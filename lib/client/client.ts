@@ -29,6 +29,8 @@ export interface ClientRecovery {
   redial?: ((signal: AbortSignal) => Promise<Session>) | undefined;
   /** Seconds a request waits for that before it fails; Infinity: for ever; 0: a loss is the end. Default: 0. */
   retry?: number | undefined;
+  /** Seconds without a byte, while an answer is due, after which a connection counts as lost; 0: never. Default: 60. */
+  silence?: number | undefined;
   /** Is told of losses and what became of them. Must not throw. */
   onEvent?: ((event: RecoveryEvent) => void) | undefined;
 }
@@ -53,11 +55,11 @@ export class Client {
    * `connect` is the usual way to one. The session belongs to the client from then on. `redial` makes another one after a loss: without
    * it, or with a `retry` of 0 seconds, a lost connection is the end of the client.
    */
-  constructor(session: Session, { redial, retry = 0, onEvent }: ClientRecovery = {}) {
+  constructor(session: Session, { redial, retry = 0, silence, onEvent }: ClientRecovery = {}) {
     this.#session = session;
     this.verbs = verbsOf(session.dialect);
     if (redial === undefined || retry <= 0 || session.dialect !== VERSION_L) return;
-    this.#recovery = new Recovery(session, this.#owner(), redial, { retry, onEvent });
+    this.#recovery = new Recovery(session, this.#owner(), redial, { retry, silence, onEvent });
   }
 
   #owner(): Owner {

@@ -2,7 +2,7 @@ import { type OpenOptions, openSession } from '../session/dial.js';
 import { Client, type ClientRecovery } from './client.js';
 
 /** Where to attach and how: what the address says counts where these say nothing. */
-export interface ClientOptions extends OpenOptions, Pick<ClientRecovery, 'retry' | 'onEvent'> {
+export interface ClientOptions extends OpenOptions, Pick<ClientRecovery, 'retry' | 'silence' | 'onEvent'> {
   /** Default: the address's, or "". */
   aname?: string | undefined;
   uname?: string | undefined;
@@ -27,7 +27,7 @@ export interface ClientOptions extends OpenOptions, Pick<ClientRecovery, 'retry'
 export async function connect(address: string, options: ClientOptions = {}): Promise<Client> {
   const { session, attach } = await openSession(address, options);
   const redial = async (signal: AbortSignal) => (await openSession(address, { ...options, signal })).session;
-  const client = new Client(session, { redial, retry: options.retry, onEvent: options.onEvent });
+  const client = new Client(session, { redial, retry: options.retry, silence: options.silence, onEvent: options.onEvent });
   try {
     await client.attach(
       {

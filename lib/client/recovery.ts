@@ -1,4 +1,5 @@
 import debug from 'debug';
+import { NOTAG } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import type { CallOptions, Done } from '../session/call.js';
@@ -21,6 +22,8 @@ export type RecoveryEvent =
 export interface RecoveryOptions {
   /** Seconds a request waits for the connection to come back before it fails; Infinity: for ever. */
   retry: number;
+  /** Seconds without a byte, while an answer is due, after which a connection counts as lost; 0: never. Default: 60. */
+  silence?: number | undefined;
   onEvent?: ((event: RecoveryEvent) => void) | undefined;
 }
 
@@ -41,6 +44,8 @@ interface Pending<N extends TName = TName> {
   readonly body: Body<N>;
   readonly done: Done<N>;
   readonly options: CallOptions<N> | undefined;
+  /** Requests are sent again in the order in which they were made. */
+  readonly order: number;
   /** It was in flight when a connection was lost, so the server may have done it. */
   sent: boolean;
   unwatch?: () => void;
@@ -48,6 +53,8 @@ interface Pending<N extends TName = TName> {
 
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
+/** Seconds of silence by default. */
+const SILENCE = 60;
 
 /**
  * Carries a client's requests over lost connections.
@@ -66,6 +73,8 @@ export class Recovery {
   #parked: Pending[] = [];
   #down = false;
   #hopeless: Error | undefined;
+  #order = 0;
+  #guard: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
   /** Fids that the server does not have, and what their requests fail with. */
   readonly #broken = new Map<number, Casualty['code'] | 'ERESTART'>();
@@ -92,11 +101,45 @@ export class Recovery {
       this.counters.losses++;
       void this.#recover(error);
     });
+    clearInterval(this.#guard);
+    this.#guard = this.#listenTo(session);
+  }
+
+  /**
+   * A connection whose other end has vanished without a word (a half-open one) is never told to be lost. So where an answer is due and nothing
+   * comes, the server is asked something that it can answer whatever its disks do; if it stays silent the session is over.
+   */
+  #listenTo(session: Session): NodeJS.Timeout | undefined {
+    const patience = (this.#options.silence ?? SILENCE) * 1000;
+    if (patience <= 0) return undefined;
+    let heard = -1;
+    let since = performance.now();
+    let asked = false;
+    const timer = setInterval(
+      () => {
+        const { bytesIn, inFlight, waiting } = session.counters;
+        const now = performance.now();
+        if (session.lost !== undefined) clearInterval(timer);
+        else if (bytesIn !== heard || inFlight + waiting === 0) {
+          heard = bytesIn;
+          since = now;
+          asked = false;
+        } else if (asked && now - since >= patience) {
+          session.destroy(new Error(`nothing was heard for ${Math.round((now - since) / 1000)} s`));
+        } else if (!asked && now - since >= patience / 2) {
+          asked = true;
+          session.call('Tflush', { oldtag: NOTAG }, () => undefined);
+        }
+      },
+      Math.min(patience / 4, 5000),
+    );
+    timer.unref();
+    return timer;
   }
 
   /** As Session.call; but a lost connection is waited out. */
   call<N extends TName>(name: N, body: Body<N>, done: Done<N>, options?: CallOptions<N>): void {
-    const pending: Pending<N> = { name, body, done, options, sent: false };
+    const pending: Pending<N> = { name, body, done, options, order: this.#order++, sent: false };
     if (this.#down) this.#park(pending);
     else if (this.#broken.size === 0 || !this.#answerBroken(pending)) this.#send(pending);
   }
@@ -124,13 +167,14 @@ export class Recovery {
     const { name, body, done, options } = pending;
     const late = options?.late;
     const session = this.#session;
+    const begun = session.lost === undefined;
     session.call(
       name,
       body,
       (error, reply) => {
         if (error instanceof ConnectionLostError && !this.#ending.signal.aborted) {
           parked = true;
-          pending.sent = true;
+          pending.sent ||= begun;
           this.#park(pending);
         } else done(error, reply);
       },
@@ -157,7 +201,9 @@ export class Recovery {
     }
     if (signal !== undefined) {
       const aborted = () => {
-        this.#parked.splice(this.#parked.indexOf(pending as unknown as Pending), 1);
+        const at = this.#parked.indexOf(pending as unknown as Pending);
+        if (at < 0) return;
+        this.#parked.splice(at, 1);
         this.#fail(pending, abortError(signal));
       };
       signal.addEventListener('abort', aborted, { once: true });
@@ -205,7 +251,10 @@ export class Recovery {
       if (session.dialect !== this.#session.dialect) throw new Error(`the server speaks ${session.dialect} now`);
       const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
       this.#revived = new Set(fids.map(({ number }) => number));
-      const casualties = await revive(session, fids, this.#moves(), this.#owner.spare, this.#owner.giveBack);
+      const guard = this.#listenTo(session);
+      const casualties = await revive(session, fids, this.#moves(), this.#owner.spare, this.#owner.giveBack).finally(() =>
+        clearInterval(guard),
+      );
       for (const { fid, code } of casualties) {
         this.counters.casualties++;
         this.#broken.set(fid.number, code);
@@ -243,7 +292,7 @@ export class Recovery {
     this.#down = false;
     this.#hopeless = undefined;
     this.counters.recoveries++;
-    const parked = this.#parked;
+    const parked = this.#parked.sort((one, other) => one.order - other.order);
     this.#parked = [];
     const resent = parked.filter(({ sent }) => sent).length;
     this.counters.resent += resent;
@@ -307,6 +356,7 @@ export class Recovery {
   end(): void {
     if (this.#ending.signal.aborted) return;
     this.#ending.abort();
+    clearInterval(this.#guard);
     for (const pending of this.#parked.splice(0)) {
       pending.unwatch?.();
       this.#fail(pending, this.#session.lost ?? new ConnectionLostError(this.#session.address));

@@ -1,9 +1,11 @@
-import { L_O_APPEND, L_O_CREAT, L_O_EXCL, L_O_TRUNC, NOFID, QTDIR, S_IFMT } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
+import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import type { Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
+import { openAgain } from './revival.js';
 
 /** What the rules need to know of the client. */
 export interface Surroundings {
@@ -24,7 +26,9 @@ type Rule<N extends TName> = (around: Surroundings, body: Body<N>) => Promise<Re
 const rules: { readonly [N in TName]?: Rule<N> } = {
   Tmkdir: (around, body) =>
     unless(around, 'Tmkdir', body, 'EEXIST', () =>
-      look(around, body.dfid, body.name, async (_fid, qid) => ((qid.type & QTDIR) !== 0 ? { qid } : undefined)),
+      look(around, body.dfid, body.name, async (fid, qid) =>
+        (qid.type & QTDIR) !== 0 && (await isEmpty(around.session, fid)) ? { qid } : undefined,
+      ),
     ),
 
   Tsymlink: (around, body) =>
@@ -38,7 +42,7 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
   Tmknod: (around, body) =>
     unless(around, 'Tmknod', body, 'EEXIST', () =>
       look(around, body.dfid, body.name, async (fid, qid) => {
-        const { mode } = await around.session.request('Tgetattr', { fid, requestMask: 0x7ffn });
+        const { mode } = await around.session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
         return (mode & S_IFMT) === (body.mode & S_IFMT) ? { qid } : undefined;
       }),
     ),
@@ -127,18 +131,30 @@ async function look<T>(
   }
 }
 
-/** An exclusive create that is refused as existing had happened if what exists is empty, as it left it. */
-async function openCreated({ session }: Surroundings, { fid, name, flags }: Body<'Tlcreate'>): Promise<Reply<'Tlcreate'> | undefined> {
+async function isEmpty(session: Session, fid: number): Promise<boolean> {
+  await session.request('Tlopen', { fid, flags: L_O_DIRECTORY });
+  const { data } = await session.request('Treaddir', { fid, offset: 0n, count: Math.min(session.maxPayload, 4096) });
+  return decodeEntries(data).every(({ name }) => name === '.' || name === '..');
+}
+
+/** An exclusive create that is refused as existing had happened if what exists is an empty file, as it left it. */
+async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlcreate'>): Promise<Reply<'Tlcreate'> | undefined> {
+  const { session } = around;
+  // Looked at with another fid: if it is not the one, this fid stays the directory.
+  const own = await look(around, fid, name, async (newfid, qid) => {
+    if ((qid.type & QTDIR) !== 0) return undefined;
+    const { size, mode } = await session.request('Tgetattr', { fid: newfid, requestMask: GETATTR_BASIC });
+    return size === 0 && (mode & S_IFMT) === S_IFREG ? qid : undefined;
+  });
+  if (own === undefined) return undefined;
   const { wqids } = await session.request('Twalk', { fid, newfid: fid, wnames: [name] });
   if (wqids.length === 0) return undefined;
-  const { size } = await session.request('Tgetattr', { fid, requestMask: 0x7ffn });
-  if (size !== 0) return undefined;
-  return session.request('Tlopen', { fid, flags: flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC) });
+  return openAgain(session, fid, flags);
 }
 
 /** Whether the file already ends in the data that was to be appended. */
 async function endsWith({ session }: Surroundings, { fid, data }: Body<'Twrite'>): Promise<boolean> {
-  const { size } = await session.request('Tgetattr', { fid, requestMask: 0x7ffn });
+  const { size } = await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
   const offset = size - data.length;
   if (offset < 0) return false;
   try {

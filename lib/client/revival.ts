@@ -1,9 +1,11 @@
-import { L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, MAXWELEM, NOFID } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, MAXWELEM, NOFID } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
-import type { Qid } from '../protocol/types.js';
+import type { Reply } from '../protocol/messages.js';
+import type { LockRange, Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Attachment } from './client.js';
 import type { Fid } from './fid.js';
+import { setattrBody } from './linux.js';
 
 /** A fid that is not what it was. */
 export interface Casualty {
@@ -20,6 +22,8 @@ export interface Move {
 
 /** Fids that are made again at one time. */
 const WIDTH = 64;
+/** How long a lock may be somebody else's before it counts as lost, in milliseconds. */
+const LOCK_PATIENCE = 2000;
 
 /**
  * Makes every fid of a client again in a new session, under its old number: attach, walk by the path it has now, check that this still is the same
@@ -76,6 +80,8 @@ async function each(fids: readonly Fid[], make: (fid: Fid) => Promise<void>): Pr
 
 async function reviveOne(session: Session, root: number, fid: Fid, moves: readonly Move[]): Promise<Casualty['code'] | undefined> {
   const { names } = fid;
+  // A file whose name is gone cannot be reached, and what has its name now may have even its inode number.
+  if (fid.place.gone) return 'ESTALE';
   let found = await find(session, root, fid, names);
   for (const { from, to } of moves) {
     if (found) break;
@@ -83,9 +89,8 @@ async function reviveOne(session: Session, root: number, fid: Fid, moves: readon
   }
   if (!found) return 'ESTALE';
   if (fid.opened !== undefined) {
-    const flags = fid.opened.flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC);
     try {
-      await session.request('Tlopen', { fid: fid.number, flags });
+      await openAgain(session, fid.number, fid.opened.flags);
     } catch (error) {
       unlessLost(error);
       await session.request('Tclunk', { fid: fid.number });
@@ -129,26 +134,52 @@ async function walk(session: Session, root: number, newfid: number, names: reado
   return last;
 }
 
+/**
+ * Opens again what was open, never creating or truncating. Its mode need not allow that: whoever makes a file that nobody may write, or changes the mode of an open one, goes on
+ * writing to it. The owner may then put the mode aside for a moment.
+ */
+export async function openAgain(session: Session, fid: number, flags: number): Promise<Reply<'Tlopen'>> {
+  const again = { fid, flags: flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC) };
+  try {
+    return await session.request('Tlopen', again);
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || error.code !== 'EACCES') throw error;
+    const { mode } = await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
+    const change = { ...setattrBody({ mode: (mode & 0o7777) | 0o600 }), fid };
+    await session.request('Tsetattr', change);
+    try {
+      return await session.request('Tlopen', again);
+    } finally {
+      await session.request('Tsetattr', { ...change, mode: mode & 0o7777 });
+    }
+  }
+}
+
 function unlessLost(error: unknown): void {
   if (error instanceof ConnectionLostError) throw error;
 }
 
 async function lockAgain(session: Session, fid: Fid): Promise<boolean> {
-  for (const range of fid.locks.held) {
-    let granted = false;
+  for (const range of fid.locks.held) if (!(await takeAgain(session, fid.number, range))) return false;
+  return true;
+}
+
+/** A server that has not yet seen the end of the old connection still keeps the lock for it: so a little patience is in place. */
+async function takeAgain(session: Session, fid: number, range: LockRange): Promise<boolean> {
+  const deadline = performance.now() + LOCK_PATIENCE;
+  for (let pause = 10; ; pause = Math.min(pause * 2, 250)) {
     // A server with a grace period wants to hear RECLAIM; one without may not know the flag.
     for (const flags of [LOCK_FLAGS_RECLAIM, 0]) {
-      const status = await session.request('Tlock', { fid: fid.number, flags, ...range }).then(
+      const status = await session.request('Tlock', { fid, flags, ...range }).then(
         (reply) => reply.status,
         (error: unknown) => {
           unlessLost(error);
           return undefined;
         },
       );
-      granted = status === LOCK_SUCCESS;
-      if (granted) break;
+      if (status === LOCK_SUCCESS) return true;
     }
-    if (!granted) return false;
+    if (performance.now() >= deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
-  return true;
 }
