@@ -10,7 +10,8 @@ import type { Counters } from './counters.js';
 import type { Outbox } from './outbox.js';
 import type { Request } from './request.js';
 
-export const trace = debug('ninep:server');
+// Its type is written out so that users of the package need no declarations of debug's.
+export const trace: { readonly enabled: boolean } & ((format: string, ...values: unknown[]) => void) = debug('ninep:server');
 export const codec = new Codec();
 
 /** The head of an Rread: size[4] type[1] tag[2] count[4]. */
