@@ -37,6 +37,8 @@ export class Fid {
   #place: Place;
   #open: OpenState | undefined;
   #ended = false;
+  /** Where the file ended after the last append, at least. */
+  #end: number | undefined;
 
   /** For Client: `newFid` gives the number. */
   constructor(client: Client, number: number, qid: Qid, attachment: Attachment, place: Place) {
@@ -177,13 +179,19 @@ export class Fid {
    */
   write(data: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
     const append = ((this.#open?.flags ?? 0) & L_O_APPEND) !== 0;
-    return this.#told(
-      append && this.client.verbs.end !== undefined ? this.#append(data, offset, options) : writeSplit(this, data, offset, append, options),
-    );
+    const needsEnd = append && (this.client.verbs.end !== undefined || this.client.recovery !== undefined);
+    return this.#told(needsEnd ? this.#append(data, offset, options) : writeSplit(this, data, offset, append, options));
   }
 
+  /** Appends. A server that knows O_APPEND does not look at the offset; recovery does, to see whether a lost answer was a yes. */
   async #append(data: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
-    return writeSplit(this, data, (await this.client.verbs.end?.(this, options)) ?? offset, true, options);
+    const { end } = this.client.verbs;
+    if (end !== undefined) return writeSplit(this, data, (await end(this, options)) ?? offset, true, options);
+    if (this.#end === undefined && offset === 0) this.#end = (await this.client.verbs.getattr(this, GETATTR_BASIC, options)).size;
+    const from = Math.max(offset, this.#end ?? 0);
+    const count = await writeSplit(this, data, from, true, options);
+    this.#end = from + count;
+    return count;
   }
 
   getattr(mask: bigint = GETATTR_BASIC, options?: RequestOptions): Promise<Attributes> {

@@ -1,4 +1,4 @@
-import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, L_O_RDONLY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
@@ -71,7 +71,7 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
 
   Twrite: async (around, body) => {
     const append = ((around.fid(body.fid)?.opened?.flags ?? 0) & L_O_APPEND) !== 0;
-    if (append && (await endsWith(around, body))) return { count: body.data.length };
+    if (append && (await isAppended(around, body))) return { count: body.data.length };
     const data = body.data.subarray(0, around.session.maxPayload);
     return around.session.request('Twrite', { ...body, data });
   },
@@ -152,23 +152,40 @@ async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlc
   return openAgain(session, fid, flags);
 }
 
-/** Whether the file already ends in the data that was to be appended. */
-async function endsWith({ session }: Surroundings, { fid, data }: Body<'Twrite'>): Promise<boolean> {
+/** Bytes behind the old end that are looked through at most. */
+const LOOK = 1024 * 1024;
+
+/**
+ * Whether data that was to be appended is there: `offset` is where the file ended before, or earlier if others append too. The same
+ * line may well have been there before that.
+ */
+async function isAppended({ session, spare, giveBack }: Surroundings, { fid, offset, data }: Body<'Twrite'>): Promise<boolean> {
   const { size } = await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
-  const offset = size - data.length;
-  if (offset < 0) return false;
+  if (size < offset + data.length) return false;
+  const reader = spare();
+  let known = false;
   try {
-    for (let at = 0; at < data.length; ) {
-      const reply = await session.request('Tread', { fid, offset: offset + at, count: Math.min(data.length - at, session.maxPayload) });
-      if (reply.data.length === 0 || reply.data.some((byte, index) => byte !== data[at + index])) return false;
+    await session.request('Twalk', { fid, newfid: reader, wnames: [] });
+    known = true;
+    await session.request('Tlopen', { fid: reader, flags: L_O_RDONLY });
+    const begin = Math.max(offset, size - LOOK);
+    const there = Buffer.alloc(size - begin);
+    for (let at = 0; at < there.length; ) {
+      const count = Math.min(there.length - at, session.maxPayload);
+      const reply = await session.request('Tread', { fid: reader, offset: begin + at, count });
+      if (reply.data.length === 0) break;
+      there.set(reply.data, at);
       at += reply.data.length;
     }
+    return there.includes(Buffer.from(data.buffer, data.byteOffset, data.length));
   } catch (error) {
-    // Open for writing only, so nobody can look: rather twice than not at all.
-    if (error instanceof ErrnoError) return false;
+    // Nobody may read it: that it has grown by as much has to do.
+    if (error instanceof ErrnoError) return true;
     throw error;
+  } finally {
+    if (known) await session.request('Tclunk', { fid: reader }).catch(() => undefined);
+    giveBack(reader);
   }
-  return true;
 }
 
 /** Removes what `fid` was: by its path, for the fid itself ended with the request. */

@@ -55,7 +55,7 @@ process.chdir(directory);
 let rounds = 0;
 for (; !fs.existsSync(stop); rounds++) {
   const n = rounds;
-  fs.appendFileSync('log', n + '\\n');
+  fs.appendFileSync('log', 'the same line\\n');
   const lock = fs.openSync('lock', 'wx+', 0o400);
   fs.writeSync(lock, String(n));
   fs.mkdirSync('d' + n);
@@ -212,7 +212,7 @@ requires(
       expect(rows).toEqual(committed);
       expect(committed.length).toBeGreaterThan(0);
       const rounds = Number(once.stdout);
-      expect(readFileSync(at('tree/once/log'), 'utf8')).toBe(Array.from({ length: rounds }, (_, n) => `${n}\n`).join(''));
+      expect(readFileSync(at('tree/once/log'), 'utf8')).toBe('the same line\n'.repeat(rounds));
       expect(readdirSync(at('tree/once')).sort()).toEqual(['kept', 'log']);
       const recoveries = mount.stderr.match(/back after/g)?.length;
       console.log(
