@@ -123,7 +123,10 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (node === undefined) return;
     if (node.nlink > 0) node.nlink--;
     bridge.looked.changed(node);
-    if (node.links.length === 0 && (node.nlink === 0 || node.isDirectory)) nodes.orphan(node);
+    if (node.links.length > 0) {
+      // Some servers keep paths in their fids: by the name that is gone they would lead to whatever gets it next.
+      tree.unpin(node);
+    } else if (node.nlink === 0 || node.isDirectory) nodes.orphan(node);
   }
 
   async function renamed(nodeid: number, body: { name: string; newDirectory: number; newName: string }, request: Request): Promise<number> {
