@@ -1,6 +1,6 @@
 /** Bytes of struct statx, and what of it is asked for: everything stat(2) gives, and the time of birth. */
 export const STATX_SIZE = 256;
-export const STATX_BASIC_STATS = 0x7ff;
+const STATX_BASIC_STATS = 0x7ff;
 export const STATX_BTIME = 0x800;
 const STATX_ASK = STATX_BASIC_STATS | STATX_BTIME;
 

@@ -14,6 +14,8 @@ import type { Work } from './work.js';
 const ENTRY_HEAD = 24;
 /** Bytes read from the kernel at once, and kept until they are asked for. */
 const CHUNK = 32 * 1024;
+/** No cookie. */
+const NOWHERE = -1n;
 
 /** An open directory. Cookies are the kernel's own, so that they stay true whatever is made or removed meanwhile. */
 export class LocalDirectory extends Opened {
@@ -101,9 +103,10 @@ export class LocalDirectory extends Opened {
     if (this.#dirents !== undefined && offset !== 0n && offset === this.#cookie) return this.#dirents;
     this.#dirents ??= new Dirents(Buffer.allocUnsafeSlow(CHUNK));
     this.#dirents.reset(0);
-    this.#cookie = offset;
+    this.#cookie = NOWHERE;
     this.#ended = false;
-    must(yield* work.lseek(fd, offset));
+    must(yield* work.lseek(fd, BigInt.asIntN(64, offset)));
+    this.#cookie = offset;
     return this.#dirents;
   }
 

@@ -1,4 +1,4 @@
-import { AT_REMOVEDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
+import { AT_REMOVEDIR, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISGID } from '../../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
 import { ENOENT, EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
@@ -20,6 +20,8 @@ import type { Work } from './work.js';
 
 const HELD = O_PATH | O_NOFOLLOW | O_CLOEXEC;
 const EMFILE = -24;
+/** What mknod(2) makes. */
+const MADE: readonly number[] = [S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 const ESTALE = 'ESTALE';
 
 /** What a mapped model remembers of a node's credentials. */
@@ -274,7 +276,7 @@ export class LocalNode implements BackendNode {
 
   mknod(name: string, mode: number, major: number, minor: number, gid: number, caller: Caller): Awaitable<Qid> {
     const type = mode & S_IFMT;
-    if (type === S_IFDIR || type === S_IFLNK) throw failure('EINVAL');
+    if (type !== 0 && !MADE.includes(type)) throw failure('EINVAL');
     const full = (type === 0 ? S_IFREG : type) | (mode & 0o7777);
     const device = makedev(major, minor);
     return this.#make(name, full, gid, caller, (work, dirfd, owner) => this.tree.model.mknod(work, this, dirfd, name, owner, device));
