@@ -74,3 +74,38 @@ describe('qid paths', () => {
     for (const path of seen) expect(path).toBeLessThan(1n << 64n);
   });
 });
+
+describe('a slow disk', () => {
+  const statfs = { type: 0xef53, bsize: 4096, blocks: 0n, bfree: 0n, bavail: 0n, files: 0n, ffree: 0n, fsid: 0n, namelen: 255 };
+  /** A count of sleeps that this thread never had: whatever took its time then was asleep. */
+  const ASLEEP = Number.MAX_SAFE_INTEGER;
+
+  test('may keep the event loop for a moment, then its calls go to other threads for a while', () => {
+    const device = new Devices('remap', false, () => {}).add(1, statfs);
+    let now = 1_000_000;
+    for (let call = 0; call < 100; call++) device.took(5, now++, ASLEEP);
+    expect(device.here(now)).toBe(true);
+    for (let call = 0; call < 5; call++) device.took(10, now++, ASLEEP);
+    expect(device.here(now)).toBe(true);
+    device.took(10, now, ASLEEP);
+    expect(device.here(now)).toBe(false);
+    expect(device.here(now + 200)).toBe(true);
+    // Slow again at once: away for longer.
+    now += 201;
+    device.took(60, now, ASLEEP);
+    expect(device.here(now + 200)).toBe(false);
+    expect(device.here(now + 400)).toBe(true);
+  });
+
+  test('is not one whose calls were only interrupted, nor one in memory', () => {
+    const disk = new Devices('remap', false, () => {}).add(1, statfs);
+    const memory = new Devices('remap', false, () => {}).add(1, { ...statfs, type: 0x01021994 });
+    for (let call = 0; call < 100; call++) {
+      // The first call that takes long is watched by nobody.
+      disk.took(20, 1_000_000 + call * 2000, disk.begin(1_000_000 + call * 2000));
+      memory.took(20, 1_000_000 + call, ASLEEP);
+      expect(disk.here(1_000_000 + call * 2000)).toBe(true);
+      expect(memory.here(1_000_000 + call)).toBe(true);
+    }
+  });
+});
