@@ -1,5 +1,5 @@
 import { chmod, mkdir } from 'node:fs/promises';
-import { connect } from '../../lib/client/index.js';
+import { type Client, connect } from '../../lib/client/index.js';
 import { type Mount, type MountOptions, mount } from '../../lib/fuse/index.js';
 import { diod } from '../support/servers/diod.js';
 import { serve } from '../support/servers/ninep.js';
@@ -8,6 +8,7 @@ import { TemporaryDirectory } from '../support/temporary.js';
 /** A tree that is served by somebody and mounted by this very process: everything in it is done by other processes. */
 export interface Mounted extends AsyncDisposable {
   readonly mount: Mount;
+  readonly client: Client;
   /** The mount point. */
   readonly directory: string;
   /** What the server exports, on the disk. */
@@ -30,7 +31,7 @@ export async function mounted(server: ServerName, options: MountOptions = {}): P
   await mkdir(directory);
   const running = server === 'diod' ? await diod(source) : await serve(`${source},security_model=${server},aname=tree`);
   const address = running.address(server === 'diod' ? source : 'tree');
-  const client = await connect(address);
+  const client = await connect(address, { polled: true });
   const mounting = await mount(client, directory, options);
   const release = async (): Promise<void> => {
     await mounting.unmount();
@@ -38,5 +39,5 @@ export async function mounted(server: ServerName, options: MountOptions = {}): P
     await running.stop();
     root.remove();
   };
-  return { mount: mounting, directory, source, root, address, release, [Symbol.asyncDispose]: release };
+  return { mount: mounting, client, directory, source, root, address, release, [Symbol.asyncDispose]: release };
 }

@@ -1,0 +1,221 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { connect } from '../../lib/client/index.js';
+import { type Mount, type MountOptions, mount, unmount } from '../../lib/fuse/index.js';
+import { shell } from '../support/child.js';
+import { requires } from '../support/requires.js';
+import { diod } from '../support/servers/diod.js';
+import { mountsBelow, TemporaryDirectory } from '../support/temporary.js';
+import { type Mounted, mounted, type ServerName } from './mounted.js';
+
+const timeout = 180_000;
+
+/** Another mount of the same server. */
+async function second(first: Mounted, options: MountOptions = {}): Promise<Mount & { close(): Promise<void> }> {
+  const directory = first.root.join('second');
+  await mkdir(directory);
+  const client = await connect(first.address, { polled: true });
+  const mounting = await mount(client, directory, options);
+  const close = async (): Promise<void> => {
+    await mounting.unmount();
+    await client.close();
+  };
+  return Object.assign(mounting, { close });
+}
+
+/** A lock on bytes of a file by fcntl(2), held until the process's input ends: `perl` is part of every Debian. */
+const FCNTL = `perl -e 'use Fcntl; my ($file, $type, $start, $length, $wait) = @ARGV; open(my $f, "+<", $file) or die; $| = 1;
+  my $lock = pack("s s x4 q q i x4", $type eq "w" ? F_WRLCK : F_RDLCK, 0, $start, $length, 0);
+  if (fcntl($f, $wait ? F_SETLKW : F_SETLK, $lock)) { print "locked\\n" } else { print "refused\\n"; exit 3 } <STDIN>' "$@"`;
+
+class Locker {
+  readonly child;
+  constructor(file: string, type: 'r' | 'w', start: number, length: number, wait = false) {
+    this.child = spawn('/bin/sh', ['-c', `exec ${FCNTL}`, 'sh', file, type, String(start), String(length), wait ? '1' : ''], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+  }
+  async says(): Promise<string> {
+    const [chunk] = await once(this.child.stdout, 'data');
+    return String(chunk).trim();
+  }
+  async end(signal?: NodeJS.Signals): Promise<void> {
+    const exit = once(this.child, 'exit');
+    if (signal === undefined) this.child.stdin.end();
+    else this.child.kill(signal);
+    await exit;
+  }
+}
+
+for (const server of ['passthrough', 'mapped-xattr', 'diod'] as ServerName[]) {
+  requires('mount', ...(server === 'diod' ? ['diod'] : []))(`a mount of ${server}`, () => {
+    test('holds what was put there, and no fid is left when it ends', { timeout }, async () => {
+      const at = await mounted(server);
+      const { client, directory, source } = at;
+      await shell(
+        `cd "$1"; mkdir -p deep/er; echo one > deep/er/one; ln deep/er/one two; ln -s deep/er/one three; mkfifo f; cmp two three
+        [ "$(stat -c %h two)" = 2 ]; [ "$(stat -c %i two)" = "$(stat -c %i deep/er/one)" ]; mv deep moved; cat moved/er/one; ! cat three 2>/dev/null
+        i=0; while [ $i -lt 200 ]; do echo $i > "moved/n $i"; i=$((i+1)); done; [ "$(ls moved | wc -l)" = 201 ]; cat moved/n* | sort -n | tail -1
+        head -c 3000000 /dev/urandom > big; cmp big "$2/big"; cp big big2; cmp big big2; truncate -s 1000 big2; cmp -n 1000 big big2; [ "$(stat -c %s big2)" = 1000 ]
+        dd if=big of=big2 bs=300001 seek=1 conv=notrunc status=none; [ "$(stat -c %s big2)" = 3300001 ]
+        printf a >> log; printf b >> log; [ "$(cat log)" = ab ]; rm -r moved; [ ! -e moved ]; [ "$(stat -c %h two)" = 1 ]
+        touch -d @1000000000.5 two; [ "$(stat -c %Y two)" = 1000000000 ]; chmod 4711 two; [ "$(stat -c %a two)" = 4711 ]`,
+        [directory, source],
+      );
+      await at.mount.unmount();
+      expect(at.mount.counters()).toMatchObject({ pinned: 0, openFiles: 0, openDirectories: 0, pending: 0 });
+      expect(client.fidCount.alive).toBe(1);
+      await at.release();
+    });
+
+    test('what a closed file holds is what the next open elsewhere sees', { timeout }, async () => {
+      await using one = await mounted(server);
+      const two = await second(one);
+      await shell(
+        `echo 1 > "$1/f"; [ "$(cat "$2/f")" = 1 ]
+        for i in 22 333 4 55555 66; do
+          echo $i > "$1/f"; [ "$(cat "$2/f")" = $i ]
+          echo x$i > "$2/new"; mv "$2/new" "$2/f"; [ "$(cat "$1/f")" = x$i ]
+          printf $i >> "$1/f"; [ "$(cat "$2/f")" = "x$i
+$i" ]
+        done
+        for i in 1 2 3 4 5 6 7 8 9; do echo one >> "$1/log"; echo two >> "$2/log"; done; [ "$(wc -l < "$1/log")" = 18 ]; [ "$(sort "$2/log" | uniq -c | wc -l)" = 2 ]
+        echo here > "$1/a"; [ "$(cat "$2/a")" = here ]; rm "$1/a"; ! cat "$2/a" 2>/dev/null`,
+        [one.directory, two.directory],
+      );
+      await two.close();
+    });
+
+    test('an unchanged file is not read twice', { timeout }, async () => {
+      await using at = await mounted(server);
+      await shell(`head -c 1000000 /dev/zero > "$1/f"; touch -d @1000000000 "$1/f"; cat "$1/f" > /dev/null`, [at.directory]);
+      const reads = at.mount.counters().requests['read'] ?? 0;
+      expect(reads).toBeGreaterThan(0);
+      await shell(`cat "$1/f" > /dev/null; cat "$1/f" > /dev/null`, [at.directory]);
+      expect(at.mount.counters().requests['read']).toBe(reads);
+      await shell(`printf x | dd of="$2/f" conv=notrunc status=none; [ "$(head -c 1 "$1/f")" = x ]`, [at.directory, at.source]);
+    });
+  });
+}
+
+requires('mount')('locks through mounts', () => {
+  test('of ranges keep processes and mounts apart, wait, and end with their process', { timeout }, async () => {
+    await using one = await mounted('passthrough');
+    const two = await second(one);
+    await shell(`head -c 100 /dev/zero > "$1/f"`, [one.directory]);
+    const [here, there] = [`${one.directory}/f`, `${two.directory}/f`];
+    const first = new Locker(here, 'w', 0, 10);
+    expect(await first.says()).toBe('locked');
+    const refused = [new Locker(here, 'w', 5, 1), new Locker(there, 'r', 9, 5)];
+    for (const each of refused) expect(await each.says()).toBe('refused');
+    const beside = [
+      new Locker(here, 'w', 10, 10),
+      new Locker(there, 'w', 20, 10),
+      new Locker(there, 'r', 50, 10),
+      new Locker(here, 'r', 55, 10),
+    ];
+    for (const each of beside) expect(await each.says()).toBe('locked');
+    const waiting = new Locker(there, 'w', 0, 10, true);
+    const granted = waiting.says();
+    const given = new Locker(here, 'w', 0, 5, true);
+    given.child.stdout.on('data', () => expect.unreachable('nobody gave it up'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await given.end('SIGTERM');
+    await first.end('SIGKILL');
+    expect(await granted).toBe('locked');
+    for (const each of [waiting, ...beside]) await each.end();
+    const last = new Locker(there, 'w', 0, 0);
+    expect(await last.says()).toBe('locked');
+    await last.end();
+    await two.close();
+  });
+
+  test('of whole files by flock', { timeout }, async () => {
+    await using one = await mounted('passthrough');
+    const two = await second(one);
+    await shell(
+      `: > "$1/f"; exec 3<"$1/f"; flock -n 3; ! flock -n "$2/f" true; ! flock -n "$1/f" true; flock -u 3; flock -n "$2/f" true
+      exec 3<&-; exec 4<"$2/f"; flock -s -n 4; flock -s -n "$1/f" true; ! flock -n "$1/f" true; exec 4<&-
+      flock -w 20 "$1/f" true`,
+      [one.directory, two.directory],
+    );
+    await two.close();
+  });
+
+  test('local ones hold on this host', { timeout }, async () => {
+    await using at = await mounted('passthrough', { locks: 'local' });
+    const counters = (): Record<string, number> => at.mount.counters().requests;
+    await shell(`: > "$1/f"; exec 3<"$1/f"; flock -n 3; ! flock -n "$1/f" true`, [at.directory]);
+    expect(counters()['setlk']).toBeUndefined();
+  });
+});
+
+requires('mount', 'diod')('a mount whose server', () => {
+  test('is killed gives EIO at once and can be unmounted', { timeout }, async () => {
+    await using root = new TemporaryDirectory('lost');
+    await mkdir(root.join('source'));
+    const server = await diod(root.join('source'));
+    await mkdir(root.join('mount'));
+    const client = await connect(server.address(), { polled: true });
+    const mounting = await mount(client, root.join('mount'));
+    const reader = shell(`cd "$1"; echo x > f; while cat f > /dev/null; do :; done`, [root.join('mount')]);
+    await shell(`while [ ! -s "$1/f" ]; do sleep 0.05; done`, [root.join('source')]);
+    server.process.child.kill('SIGKILL');
+    expect((await reader).stderr).toMatch(/Input\/output error/);
+    await expect(shell(`echo x > "$1/g"`, [root.join('mount')])).rejects.toThrow(/Input\/output error/);
+    await mounting.unmount({ lazy: true });
+    await mounting.done;
+    expect(mountsBelow(root.path)).toEqual([]);
+    await server.stop();
+  });
+
+  test('stands still keeps nobody from being killed, and goes on where it was', { timeout }, async () => {
+    await using root = new TemporaryDirectory('still');
+    await mkdir(root.join('source'));
+    const server = await diod(root.join('source'));
+    await mkdir(root.join('mount'));
+    const client = await connect(server.address(), { polled: true });
+    const mounting = await mount(client, root.join('mount'));
+    await shell(`echo x > "$1/f"`, [root.join('mount')]);
+    server.process.child.kill('SIGSTOP');
+    const killed = spawn('cat', [root.join('mount', 'f')], { stdio: 'ignore' });
+    // A signal that it handles changes nothing for it.
+    const patient = shell(`trap 'echo noted' USR1; kill -USR1 $$ & cat "$1/f"`, [root.join('mount')]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    killed.kill('SIGTERM');
+    await once(killed, 'exit');
+    expect(killed.signalCode).toBe('SIGTERM');
+    server.process.child.kill('SIGCONT');
+    expect((await patient).stdout).toMatch(/x/);
+    await mounting.unmount();
+    await client.close();
+    await server.stop();
+  });
+});
+
+requires('mount', 'diod')('a mount of the kernel’s own files', () => {
+  for (const [path, script] of [
+    [
+      '/proc',
+      `cmp "$1/version" /proc/version; grep -c processor "$1/cpuinfo"; cat "$1/self/status" | grep -q Name; [ -n "$(cat "$1/sys/kernel/ostype")" ]`,
+    ],
+    [
+      '/sys',
+      `cmp "$1/kernel/mm/transparent_hugepage/enabled" /sys/kernel/mm/transparent_hugepage/enabled; ls "$1/class/net"; find "$1/class/net/" -maxdepth 2 | wc -l`,
+    ],
+  ] as const) {
+    test(path, { timeout }, async () => {
+      await using root = new TemporaryDirectory('own');
+      await using server = await diod(path);
+      await mkdir(root.join('mount'));
+      const client = await connect(server.address(), { polled: true });
+      const mounting = await mount(client, root.join('mount'));
+      await shell(script, [root.join('mount')]);
+      await unmount(root.join('mount'));
+      await mounting.done;
+      await client.close();
+    });
+  }
+});
