@@ -15,6 +15,9 @@ export type Access = 'user' | 'any' | number;
 /** The user of those who share the mount's own attach. */
 const SHARED = -1;
 
+/** How long the last fids may take to be clunked, in ms. */
+const LAST_CLUNKS = 5000;
+
 /** Fids kept for nodes that nobody uses at the moment; beyond that the oldest go, and are walked to again when needed. */
 const MAX_PINS = 16384;
 
@@ -55,7 +58,8 @@ export class Tree {
     if (node === this.nodes.root) return this.#rootPins.get(user)?.hold();
     const pin = node.pins?.get(user);
     if (pin !== undefined) return pin.hold();
-    if (node.handles !== undefined) for (const handle of node.handles) if (handle.user === user) return handle.pin.hold();
+    if (node.handles === undefined || node.mustBeWalkedTo) return undefined;
+    for (const handle of node.handles) if (handle.user === user) return handle.pin.hold();
     return undefined;
   }
 
@@ -135,11 +139,17 @@ export class Tree {
     node.spare = undefined;
   }
 
-  /** As `unpin`, for all that is known below as well. */
-  unpinBelow(node: Node): void {
+  /** A name of a node is gone, and with it all fids that may be no more than that name to the server. */
+  stray(node: Node): void {
+    node.strayed = true;
+    this.unpin(node);
+  }
+
+  /** As `stray`, for all that is known below as well. */
+  strayBelow(node: Node): void {
     const pending = [node];
     for (let each = pending.pop(); each !== undefined; each = pending.pop()) {
-      this.unpin(each);
+      this.stray(each);
       if (each.children !== undefined) pending.push(...each.children.values());
     }
   }
@@ -237,7 +247,13 @@ export class Tree {
     for (const node of this.nodes.values()) this.unpin(node);
     for (const pin of this.#rootPins.values()) if (pin.fid !== this.client.root) pin.end();
     this.#rootPins.clear();
-    await this.clunker.idle();
+    // A server that is lost meanwhile, and waited for, must not hold what is unmounted: fids end with the conversation, too.
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LAST_CLUNKS);
+    });
+    await Promise.race([this.clunker.idle(), enough]);
+    clearTimeout(timer);
   }
 
   /** What a walk gave, as a node: the one that is known for it, or a new one. `nlink` as getattr told it. */

@@ -233,7 +233,8 @@ export function descendants(): string[] {
     try {
       if (!readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}`)) continue;
       // A process that has ended but was not waited for yet has no executable any more.
-      found.push(`${pid} ${readlinkSync(`/proc/${pid}/exe`)}`);
+      readlinkSync(`/proc/${pid}/exe`);
+      found.push(`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`);
     } catch {
       // Gone meanwhile, or somebody else's.
     }
