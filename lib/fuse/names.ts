@@ -124,8 +124,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (node.nlink > 0) node.nlink--;
     bridge.looked.changed(node);
     if (node.links.length > 0) {
-      // Some servers keep paths in their fids: by the name that is gone they would lead to whatever gets it next.
-      tree.unpin(node);
+      tree.stray(node);
     } else if (node.nlink === 0 || node.isDirectory) nodes.orphan(node);
   }
 
@@ -147,7 +146,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       bridge.looked.changed(moved);
       nodes.link(moved, to, newName);
       // A server that renames by fid only keeps paths in its fids: none at or below the old name is any good now.
-      if (bridge.client.lacking.has('Trenameat')) tree.unpinBelow(moved);
+      if (bridge.client.lacking.has('Trenameat')) tree.strayBelow(moved);
     }
     return 0;
   }

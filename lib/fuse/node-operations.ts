@@ -38,7 +38,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     const node = nodes.get(request.nodeid);
     if (node.behind?.busy) return node.behind.idle().then(() => withFile(fh, request, use));
     const handle = fh === undefined ? undefined : files.find(fh);
-    if (handle !== undefined && handle.node === node) return use(handle.pin.fid, request.options);
+    if (handle !== undefined && handle.node === node && !node.mustBeWalkedTo) return use(handle.pin.fid, request.options);
     return bridge.with(node, request, use, true).catch((error: unknown) => {
       throw staleIfGone(error);
     });
@@ -70,6 +70,8 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       const attributes = await withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);
         if (change === undefined) return fid.getattr(GETATTR_BASIC, o);
+        // Without a name: where fids are paths, this one may lead to another file by now, which must not be changed.
+        if (node.links.length === 0 && node !== nodes.root) bridge.attr(node, await fid.getattr(GETATTR_BASIC, o));
         if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
         const [, after] = await bridge.ordered.both(fid.setattr(change, o), () => fid.getattr(GETATTR_BASIC, o));
         return after;

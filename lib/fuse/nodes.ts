@@ -55,6 +55,8 @@ export class Node {
   bareUntil = 0;
   /** Not to be found by its qid any more: the last name is gone. */
   orphan = false;
+  /** It lost a name. To a server that keeps paths in its fids, those from before lead nowhere, or to whatever has that name now. */
+  strayed = false;
 
   constructor(id: number, qid: Qid) {
     this.id = id;
@@ -65,6 +67,11 @@ export class Node {
 
   get isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR;
+  }
+
+  /** Fids that it has had for long are no good, and it has a name to be walked to by. */
+  get mustBeWalkedTo(): boolean {
+    return this.strayed && this.links.length > 0;
   }
 
   is(qid: Qid): boolean {
