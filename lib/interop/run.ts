@@ -42,6 +42,8 @@ export interface InteropOptions {
   restart?: (() => Promise<void>) | undefined;
   /** Is told each result as it comes, with how many there will be. */
   onResult?: ((result: Result, done: number, total: number) => void) | undefined;
+  /** Is told when a check begins, and when it has its verdict and the tidying up after it begins. */
+  watch?: { begin(check: Check): void; end(check: Check): void } | undefined;
   /** For dialling an address. */
   dial?: DialOptions | undefined;
 }
@@ -270,6 +272,7 @@ class Bench implements Ground {
     }, this.#timeout);
     const aborted = () => trial.giveUp(new Error('aborted'));
     this.#options.signal?.addEventListener('abort', aborted, { once: true });
+    this.#options.watch?.begin(check);
     try {
       await check.run(trial);
       const [stray] = trial.strays;
@@ -277,6 +280,7 @@ class Bench implements Ground {
     } catch (error) {
       verdict = judge(error);
     }
+    this.#options.watch?.end(check);
     clearTimeout(timer);
     this.#options.signal?.removeEventListener('abort', aborted);
     await this.#tidy(trial, place);

@@ -10,6 +10,8 @@ import { Deviation } from './outcome.js';
 export type Answer = Message & {
   /** Bytes of its frame. */
   size: number;
+  /** How many replies had come before it on this connection. */
+  order: number;
 };
 
 const RERROR = messagesU.Rerror.type;
@@ -43,6 +45,7 @@ export class Wire implements Receiver {
   #lost: Error | undefined;
   #tag = 0;
   #fid = 1;
+  #arrivals = 0;
   readonly #free: number[] = [];
   /** The largest frame that was agreed on. */
   msize = DEFAULT_MSIZE;
@@ -220,7 +223,7 @@ export class Wire implements Receiver {
       return;
     }
     try {
-      waiter.resolve({ ...this.#codec.decode(frame), size: frame.length });
+      waiter.resolve({ ...this.#codec.decode(frame), size: frame.length, order: this.#arrivals++ });
     } catch (error) {
       waiter.reject(error instanceof ProtocolError ? error : new Deviation(String(error)));
     }

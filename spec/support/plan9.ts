@@ -28,6 +28,8 @@ interface Open {
   at: number;
 }
 
+let paths = 0;
+
 const DMDIR = 0x80000000;
 const KINDS = 0x82b00000;
 
@@ -49,15 +51,16 @@ export class Plan9Server {
   readonly #transport: Transport;
   #pending = Buffer.alloc(0);
   #target = Buffer.alloc(65536);
-  #paths = 1;
   #msize = 8192;
 
-  constructor(transport: Transport, { extended }: { extended: boolean }) {
+  constructor(transport: Transport, { extended, root: shared }: { extended: boolean; root?: Plan9File | undefined }) {
     this.#transport = transport;
     this.extended = extended;
     const root = { name: '/', path: 0, version: 1, mode: DMDIR | 0o755, mtime: 1e9, atime: 1e9, data: Buffer.alloc(0), extension: '' };
     this.root = { ...root, mode: root.mode >>> 0, uid: 0, gid: 0, children: new Map(), parent: undefined as unknown as Plan9File };
     this.root.parent = this.root;
+    // Several connections to one tree.
+    if (shared !== undefined) this.root = shared;
     transport.start({
       target: () => this.#target,
       filled: (count) => this.#take(this.#target.subarray(0, count)),
@@ -191,7 +194,7 @@ export class Plan9Server {
     }
     const file: Plan9File = {
       name,
-      path: this.#paths++,
+      path: ++paths,
       parent: directory,
       version: 1,
       mode: perm,
@@ -261,6 +264,7 @@ export class Plan9Server {
     if (atime !== 0xffffffff) file.atime = atime;
     if (mtime !== 0xffffffff) file.mtime = mtime;
     if (!lengthKept) file.data = Buffer.concat([file.data.subarray(0, length), Buffer.alloc(Math.max(0, length - file.data.length))]);
+    if (name.includes('/')) throw new Refusal('bad name', 22);
     if (name !== '') {
       if (file.parent.children?.has(name)) throw new Refusal('file already exists', 17);
       file.parent.children?.delete(file.name);

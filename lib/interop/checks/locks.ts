@@ -159,6 +159,7 @@ export const locks: Check[] = checks(
         const { one, other } = await two(t);
         await granted(one.lock({ type: write }));
         const waiting = other.lock({ type: write, ...them }, LOCK_FLAGS_BLOCK);
+        waiting.catch(() => undefined);
         const first = await Promise.race([waiting, one.getattr().then(() => undefined)]);
         if (first !== undefined) return same(first, LOCK_BLOCKED, 'the status while it is held');
         await granted(one.lock({ type: off }));
