@@ -1,6 +1,7 @@
 import { type Dialect, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
 import { type Address, type AttachOptions, type DialOptions, dial, parseAddress } from '../transport/index.js';
-import { Session, type SessionOptions } from './session.js';
+import type { SessionOptions } from './options.js';
+import { Session } from './session.js';
 
 /** How to get to a conversation: what `dial` and `Session.open` take. */
 export type OpenOptions = Omit<DialOptions, 'signal' | 'timeout'> &

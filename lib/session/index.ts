@@ -2,4 +2,5 @@ export { type Address, type DialOptions, dial, parseAddress } from '../transport
 export type { Receiver, Transport } from '../transport/transport.js';
 export type { CallOptions, Done } from './call.js';
 export { dialectNamed, type OpenOptions, openSession } from './dial.js';
-export { Session, type SessionOptions } from './session.js';
+export type { SessionOptions } from './options.js';
+export { Session } from './session.js';

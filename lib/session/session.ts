@@ -1,41 +1,20 @@
 import debug from 'debug';
 import { Codec, tagOf, typeOf } from '../protocol/codec.js';
-import {
-  DEFAULT_MSIZE,
-  type Dialect,
-  HEADER_SIZE,
-  IOHDRSZ,
-  MIN_MSIZE,
-  NOTAG,
-  VERSION_L,
-  VERSION_LEGACY,
-  VERSION_U,
-  VERSION_UNKNOWN,
-} from '../protocol/constants.js';
+import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, IOHDRSZ, MIN_MSIZE, NOTAG, VERSION_L, VERSION_UNKNOWN } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type FrameHandler, Framer } from '../protocol/framer.js';
 import { type Body, type MessageName, messages, messagesU, type Reply, type TName } from '../protocol/messages.js';
+import { abortError } from '../transport/error.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import type { Call, CallOptions, Done } from './call.js';
+import { Deadlines } from './deadlines.js';
 import { legacyErrno } from './ename.js';
+import type { SessionOptions } from './options.js';
 import { Tags } from './tags.js';
+import { agreed, olderThan } from './version.js';
 
 const trace = debug('ninep:session');
-
-/** How a conversation is begun. */
-export interface SessionOptions {
-  /** The largest frame to ask for, in bytes. What Rversion gives is obeyed. Default: 1 MiB + 24. */
-  msize?: number | undefined;
-  /** The version string to ask for. Default: 9P2000.L, then the older dialects if the server does not know it. */
-  version?: Dialect | undefined;
-  /** Requests in flight at most; more wait for a tag. Default: 256. */
-  window?: number | undefined;
-  /** Milliseconds a request may take before it is flushed and fails with ETIMEDOUT; 0: for ever. Default: 0. */
-  timeout?: number | undefined;
-  /** Ends the attempt to begin. */
-  signal?: AbortSignal | undefined;
-}
 
 /** Requests that wait for a tag at most; more are refused with ENOBUFS. */
 const MAX_WAITING = 65536;
@@ -63,7 +42,7 @@ export class Session implements Receiver, FrameHandler {
   #lost: Error | undefined;
   #ending: Promise<void> | undefined;
   #backlogged = false;
-  #sweep: NodeJS.Timeout | undefined;
+  readonly #deadlines = new Deadlines((now) => this.#endOverdue(now));
   readonly #closedCallbacks: ((error: Error | undefined) => void)[] = [];
   #answered = 0;
   #bytesIn = 0;
@@ -97,9 +76,9 @@ export class Session implements Receiver, FrameHandler {
     try {
       let version = options.version ?? VERSION_L;
       let reply = await session.#version(msize, version, signal, timeout);
-      for (const older of options.version === undefined ? [VERSION_U, VERSION_LEGACY] : []) {
+      for (const older of options.version === undefined ? olderThan(version) : []) {
         if (reply.version !== VERSION_UNKNOWN) break;
-        version = older as Dialect;
+        version = older;
         reply = await session.#version(msize, version, signal, timeout);
       }
       session.#settle(reply, msize, version);
@@ -112,7 +91,7 @@ export class Session implements Receiver, FrameHandler {
 
   #version(msize: number, version: Dialect, signal: AbortSignal | undefined, timeout: number | undefined): Promise<Reply<'Tversion'>> {
     return new Promise((resolve, reject) => {
-      const aborted = () => this.#transport.destroy(abortError(signal));
+      const aborted = () => this.#transport.destroy(signal && abortError(signal));
       if (signal?.aborted) aborted();
       signal?.addEventListener('abort', aborted, { once: true });
       const timer = setTimeout(() => this.#transport.destroy(timedOut('Tversion')), timeout || VERSION_TIMEOUT);
@@ -141,15 +120,7 @@ export class Session implements Receiver, FrameHandler {
   }
 
   #settle(reply: Reply<'Tversion'>, asked: number, version: Dialect): void {
-    if (reply.msize > asked) throw new ProtocolError(`msize ${reply.msize}; ${asked} was asked for`, 'Rversion.msize');
-    if (reply.msize < MIN_MSIZE) throw new ProtocolError(`msize ${reply.msize}; ${MIN_MSIZE} is the least`, 'Rversion.msize');
-    const dialect = dialectOf(reply.version, version);
-    if (dialect === undefined) {
-      throw new ErrnoError('EPROTONOSUPPORT', {
-        syscall: 'Tversion',
-        path: `${version} (the server answers ${JSON.stringify(reply.version)})`,
-      });
-    }
+    const dialect = agreed(reply, asked, version);
     if (dialect !== VERSION_L) this.#codec = new Codec(dialect);
     this.#msize = reply.msize;
     this.#framer.maxFrame = reply.msize;
@@ -236,10 +207,7 @@ export class Session implements Receiver, FrameHandler {
   #start<N extends TName>(call: Call<N>, body: Body<N>): void {
     const { name, tag } = call;
     const timeout = call.options?.timeout ?? this.#timeout;
-    if (timeout > 0) {
-      call.deadline = performance.now() + timeout;
-      this.#sweepWithin(timeout);
-    }
+    if (timeout > 0) call.deadline = this.#deadlines.within(timeout);
     try {
       if (name === 'Twrite') {
         const { fid, offset, data } = body as Body<'Twrite'>;
@@ -384,7 +352,7 @@ export class Session implements Receiver, FrameHandler {
 
   closed(error?: Error): void {
     if (this.#lost !== undefined) return;
-    if (this.#sweep !== undefined) clearInterval(this.#sweep);
+    this.#deadlines.stop();
     this.#framer.stop();
     const asked = this.#ending !== undefined && error === undefined;
     const cut = error === undefined && this.#framer.inside ? new Error('the stream ended in the middle of a frame') : error;
@@ -444,35 +412,23 @@ export class Session implements Receiver, FrameHandler {
     };
     this.#tags.takeBeyond(flush as unknown as Call);
     const patience = call.options?.timeout ?? this.#timeout;
-    if (patience > 0) {
-      flush.deadline = performance.now() + patience;
-      this.#sweepWithin(patience);
-    }
+    if (patience > 0) flush.deadline = this.#deadlines.within(patience);
     if (trace.enabled) trace('→ Tflush tag %d oldtag %d', flush.tag, call.tag);
     this.#send([this.#codec.encode('Tflush', flush.tag, { oldtag: call.tag })]);
   }
 
-  /** One coarse timer for all deadlines: a timer for each request would cost more than the request. */
-  #sweepWithin(timeout: number): void {
-    if (this.#sweep !== undefined) return;
-    this.#sweep = setInterval(
-      () => {
-        const now = performance.now();
-        let pending = false;
-        for (const call of this.#tags.calls()) {
-          if (call.deadline === 0 || call.flushing) continue;
-          pending = true;
-          if (call.deadline > now) continue;
-          // A server that does not even answer Tflush is gone.
-          if (call.name === 'Tflush') this.#transport.destroy(timedOut(call.name));
-          else this.#giveUp(call, timedOut(call.name));
-        }
-        if (pending) return;
-        clearInterval(this.#sweep);
-        this.#sweep = undefined;
-      },
-      Math.max(5, Math.min(timeout / 8, 1000)),
-    );
+  /** Gives up what has taken too long; tells whether anything else has a deadline. */
+  #endOverdue(now: number): boolean {
+    let pending = false;
+    for (const call of this.#tags.calls()) {
+      if (call.deadline === 0 || call.flushing) continue;
+      pending = true;
+      if (call.deadline > now) continue;
+      // A server that does not even answer Tflush is gone.
+      if (call.name === 'Tflush') this.#transport.destroy(timedOut(call.name));
+      else this.#giveUp(call, timedOut(call.name));
+    }
+    return pending;
   }
 
   /** Ends the conversation after what is in flight has been answered or has failed. Idempotent. */
@@ -501,19 +457,6 @@ const replies = new Map<string, string>(Object.keys(messages).map((name) => [nam
 
 function replyTo(name: TName): string {
   return replies.get(name) ?? `R${name.slice(1)}`;
-}
-
-function dialectOf(answer: string, asked: Dialect): Dialect | undefined {
-  const order: Dialect[] = [VERSION_L, VERSION_U, VERSION_LEGACY];
-  // A server may step down to an older dialect, never up (version(5)).
-  return order.slice(order.indexOf(asked)).find((dialect) => dialect === answer);
-}
-
-function abortError(signal: AbortSignal | undefined): Error {
-  const error = new Error('The operation was aborted', { cause: signal?.reason }) as NodeJS.ErrnoException;
-  error.name = 'AbortError';
-  error.code = 'ABORT_ERR';
-  return error;
 }
 
 function timedOut(name: string): Error {

@@ -4,7 +4,7 @@ import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
 import { Framer } from '../../lib/protocol/framer.js';
 import type { Body, MessageName, TName } from '../../lib/protocol/messages.js';
-import { Session, type SessionOptions } from '../../lib/session/session.js';
+import { Session, type SessionOptions } from '../../lib/session/index.js';
 import { type MemoryOptions, memoryPair } from '../../lib/transport/memory.js';
 import type { Transport } from '../../lib/transport/transport.js';
 

@@ -1,0 +1,26 @@
+/** One coarse timer for all deadlines of a session: a timer for each request would cost more than the request. */
+export class Deadlines {
+  readonly #check: (now: number) => boolean;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `check` ends what is overdue at `now` (by performance.now()) and tells whether there are deadlines to come. */
+  constructor(check: (now: number) => boolean) {
+    this.#check = check;
+  }
+
+  /** The deadline of something that has to end within so many milliseconds from now. */
+  within(milliseconds: number): number {
+    this.#timer ??= setInterval(
+      () => {
+        if (!this.#check(performance.now())) this.stop();
+      },
+      Math.max(5, Math.min(milliseconds / 8, 1000)),
+    );
+    return performance.now() + milliseconds;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
