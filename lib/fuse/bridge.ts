@@ -1,6 +1,7 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { ConnectionLostError, ErrnoError, errnoOf } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
+import { LookAhead } from './ahead.js';
 import { attrOf, remember } from './attributes.js';
 import { ReadBuffers } from './buffers.js';
 import { directoryOperations } from './directories.js';
@@ -37,6 +38,7 @@ export class Bridge {
   readonly buffers = new ReadBuffers();
   readonly looked = new Looked();
   readonly ordered: Ordered;
+  readonly ahead: LookAhead;
   readonly locks: Locks;
   readonly operations: Operations;
   /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
@@ -48,6 +50,7 @@ export class Bridge {
     this.options = options;
     this.tree = new Tree(client, options.access);
     this.ordered = new Ordered(client);
+    this.ahead = new LookAhead(this);
     this.locks = new Locks(this);
     this.operations = {
       ...nameOperations(this),
@@ -99,7 +102,9 @@ export class Bridge {
 
   /** A node is about to be changed through this mount: what was seen of it holds no more. */
   changed(node: Node): void {
+    node.touchedAt = performance.now();
     this.looked.changed(node);
+    this.ahead.changed(node);
     if (node.handles !== undefined) for (const handle of node.handles) handle.prefetch = undefined;
   }
 
@@ -133,6 +138,7 @@ export class Bridge {
   /** Ends every fid and handle there is. */
   async close(): Promise<void> {
     this.#interrupts.stop();
+    this.ahead.stop();
     for (const handle of this.files.values()) handle.pin.end();
     for (const handle of this.directories.values()) handle.pin.end();
     await this.tree.close();

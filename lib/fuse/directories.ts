@@ -1,5 +1,6 @@
-import type { Fid } from '../client/index.js';
+import type { Fid, RequestOptions } from '../client/index.js';
 import { L_O_DIRECTORY, L_O_RDONLY, QTDIR } from '../protocol/constants.js';
+import type { EntryPlus } from '../protocol/plus.js';
 import { textBytes } from '../protocol/text.js';
 import type { DirectoryEntry } from '../protocol/types.js';
 import type { Bridge } from './bridge.js';
@@ -14,6 +15,8 @@ import { staleIfGone } from './tree.js';
 
 /** What is read ahead of a directory at once, in bytes: the kernel mostly asks for less. */
 const CHUNK = 64 * 1024;
+/** How long attributes that came with a listing may be told, in ms. */
+const FRESH = 500;
 /** Entries of one READDIRPLUS that are looked up at the same time. */
 const LOOKUPS = 64;
 
@@ -23,7 +26,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   const { nodes } = tree;
 
   /** Entries after the cookie `offset`: what is left of an earlier reading, or read now. Empty at the end. */
-  async function entries(handle: DirectoryHandle, offset: bigint, request: Request): Promise<DirectoryEntry[]> {
+  async function entries(handle: DirectoryHandle, offset: bigint, plus: boolean, request: Request): Promise<readonly EntryPlus[]> {
     const { first } = handle;
     handle.first = undefined;
     if (offset === 0n && first !== undefined && first.length > 0) {
@@ -33,19 +36,25 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     }
     if (offset === 0n) handle.ended = false;
     if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended)) {
-      const count = Math.min(CHUNK, client.session.maxPayload);
-      handle.ahead = await handle.pin.fid.readdir(offset, count, request.options);
+      handle.at = performance.now();
+      handle.ahead = await chunk(handle.pin.fid, offset, plus && ordered.kept, request.options);
       handle.after = offset;
       handle.ended = handle.ahead.length === 0;
     }
     return handle.ahead;
   }
 
+  async function chunk(fid: Fid, offset: bigint, plus: boolean, o: RequestOptions): Promise<readonly EntryPlus[]> {
+    const count = Math.min(CHUNK, client.session.maxPayload);
+    if (plus) return ordered.readdirPlus(fid, offset, count, o);
+    return (await fid.readdir(offset, count, o)).map((entry) => ({ entry, attributes: undefined }));
+  }
+
   /** The kernel has taken the first `count` entries. */
   function taken(handle: DirectoryHandle, count: number): void {
     const last = handle.ahead[count - 1];
     if (last === undefined) return;
-    handle.after = last.offset;
+    handle.after = last.entry.offset;
     handle.ahead = handle.ahead.slice(count);
   }
 
@@ -53,14 +62,23 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   async function lookedUp(
     parent: Node,
     dirFid: Fid,
-    entry: DirectoryEntry,
+    { entry, attributes: told }: EntryPlus,
+    at: number,
     user: number,
     request: Request,
   ): Promise<EntryReply | undefined> {
     const { name, qid } = entry;
     const o = request.options;
+    if (told !== undefined && performance.now() - at < FRESH) {
+      const node = await tree.nodeFor(parent, name, told.qid, told.nlink, (told.qid.type & QTDIR) !== 0, user, o);
+      if (node.touchedAt < at && !node.behind?.busy) {
+        const reply = bridge.entry(node, told);
+        nodes.link(node, parent, name);
+        return reply;
+      }
+    }
     const known = parent.children?.get(name);
-    const pin = known?.is(qid) ? known.pins?.get(user)?.hold() : undefined;
+    const pin = known?.is(qid) && !known.behind?.busy ? known.pins?.get(user)?.hold() : undefined;
     if (known !== undefined && pin !== undefined) {
       try {
         return bridge.entry(known, await pin.fid.getattr(undefined, o));
@@ -113,7 +131,8 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         // Clone, open and first reading leave together.
         const { fid, done } = ordered.walk(from, undefined, o);
         const opening = fid.open(L_O_RDONLY | L_O_DIRECTORY, o);
-        const reading = fid.readdir(0n, Math.min(CHUNK, client.session.maxPayload), o);
+        const at = performance.now();
+        const reading = chunk(fid, 0n, true, o);
         const [walked, opened, read] = await Promise.allSettled([done, opening, reading]);
         if (walked.status === 'rejected') throw walked.reason;
         const pin = tree.pin(fid);
@@ -122,7 +141,8 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
           throw staleIfGone(opened.reason);
         }
         const handle = new DirectoryHandle(node, pin, user);
-        if (read.status === 'fulfilled') handle.first = read.value;
+        if (read.status === 'fulfilled') handle.first = [...read.value];
+        handle.at = at;
         return { fh: directories.add(handle), flags: 0 };
       });
     },
@@ -133,9 +153,9 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       let after = offset;
       // A whole batch may be unfit to be shown; "nothing" would say that the directory ends.
       for (;;) {
-        const list = await entries(handle, after, request);
+        const list = await entries(handle, after, false, request);
         let count = 0;
-        for (const entry of list) {
+        for (const { entry } of list) {
           if (isFit(entry.name) && !dirents.add(direntOf(handle.node, entry))) break;
           count++;
         }
@@ -151,20 +171,20 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       const dirents = new Dirents(size, true);
       let after = offset;
       for (;;) {
-        const list = await entries(handle, after, request);
-        const fitting: DirectoryEntry[] = [];
+        const list = await entries(handle, after, true, request);
+        const fitting: EntryPlus[] = [];
         let room = size;
         let count = 0;
-        for (const entry of list) {
-          if (isFit(entry.name)) {
-            room -= dirents.sizeOf(entry.name);
+        for (const one of list) {
+          if (isFit(one.entry.name)) {
+            room -= dirents.sizeOf(one.entry.name);
             if (room < 0) break;
-            fitting.push(entry);
+            fitting.push(one);
           }
           count++;
         }
-        const found = await lookUpAll(parent, fitting, user, request);
-        for (const [index, entry] of fitting.entries()) dirents.add(direntOf(parent, entry), found[index]);
+        const found = await lookUpAll(parent, fitting, handle.at, user, request);
+        for (const [index, { entry }] of fitting.entries()) dirents.add(direntOf(parent, entry), found[index]);
         taken(handle, count);
         if (!dirents.empty || count === 0) return dirents.bytes;
         after = handle.after;
@@ -190,26 +210,28 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
 
   async function lookUpAll(
     parent: Node,
-    list: readonly DirectoryEntry[],
+    list: readonly EntryPlus[],
+    at: number,
     user: number,
     request: Request,
   ): Promise<(EntryReply | undefined)[]> {
     const found: (EntryReply | undefined)[] = new Array(list.length);
     // The handle's own fid is open, and from an open fid nothing can be walked.
-    const at = await tree.reach(parent, user, request.options);
+    const from = await tree.reach(parent, user, request.options);
     let next = 0;
     const worker = async (): Promise<void> => {
       for (;;) {
         const index = next++;
-        const entry = list[index];
-        if (entry === undefined) return;
-        if (entry.name !== '.' && entry.name !== '..') found[index] = await lookedUp(parent, at.fid, entry, user, request);
+        const one = list[index];
+        if (one === undefined) return;
+        const { name } = one.entry;
+        if (name !== '.' && name !== '..') found[index] = await lookedUp(parent, from.fid, one, at, user, request);
       }
     };
     try {
       await Promise.all(Array.from({ length: Math.min(LOOKUPS, list.length) }, worker));
     } finally {
-      at.drop();
+      from.drop();
     }
     return found;
   }

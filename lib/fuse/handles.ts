@@ -1,5 +1,5 @@
 import { ErrnoError } from '../protocol/error.js';
-import type { DirectoryEntry } from '../protocol/types.js';
+import type { EntryPlus } from '../protocol/plus.js';
 import type { Node } from './nodes.js';
 import type { Pin } from './pins.js';
 import type { Prefetch } from './prefetch.js';
@@ -31,9 +31,11 @@ export class DirectoryHandle {
   readonly pin: Pin;
   readonly user: number;
   /** What was read along with opening it, for the first who asks from the beginning. */
-  first: DirectoryEntry[] | undefined;
+  first: EntryPlus[] | undefined;
   /** Entries that follow the cookie `after`. */
-  ahead: DirectoryEntry[] = [];
+  ahead: readonly EntryPlus[] = [];
+  /** When those were asked for (performance.now): attributes grow old. */
+  at = 0;
   after = 0n;
   ended = false;
 

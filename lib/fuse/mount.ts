@@ -115,14 +115,15 @@ export async function mount(client: Client, directory: string, options: MountOpt
     ...timeouts(cache),
     locks: client.dialect === VERSION_L && !native ? (options.locks ?? 'remote') : 'local',
     writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
+    permissions: (options.defaultPermissions ?? root) || posixAcl,
     direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
   };
   if (options.attrTimeout !== undefined) own.attrTimeout = options.attrTimeout;
   if (options.entryTimeout !== undefined) own.entryTimeout = options.entryTimeout;
   if (options.negativeTimeout !== undefined) own.negativeTimeout = options.negativeTimeout;
   if (native) return mountNatively(client, directory, own, options);
-  const posixAcl = options.acl ?? (client.dialect === VERSION_L && (await servesAcl(client.root)));
   const bridge = new Bridge(client, own);
+  if (client.dialect === VERSION_L) await bridge.ordered.ask();
   // Refuses here, and not at the first access, a root that is none.
   attrOf(bridge.tree.nodes.root, await client.root.getattr());
   const kernel = await mountKernel(directory, { ...looks(client, options), maxRead: MAX_WRITE });

@@ -59,6 +59,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (before !== undefined) nodes.orphan(before);
     const node = nodes.add(qid);
     nodes.link(node, parent, name);
+    bridge.ahead.changedName(parent, name);
     node.gid = groupIn(parent, request);
     node.bareUntil = performance.now() + BARE;
     return node;
@@ -119,8 +120,10 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
 
   /** The name is gone; so is the file, unless it has others. */
   function gone(parent: Node, name: string): void {
+    bridge.ahead.changedName(parent, name);
     const node = nodes.unlink(parent, name);
     if (node === undefined) return;
+    bridge.ahead.changed(node);
     if (node.nlink > 0) node.nlink--;
     bridge.looked.changed(node);
     if (node.links.length > 0) {
@@ -142,8 +145,10 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (moved !== undefined && moved === to.children?.get(newName)) return 0;
     gone(to, newName);
     nodes.unlink(from, name);
+    bridge.ahead.changedName(from, name);
+    bridge.ahead.changedName(to, newName);
     if (moved !== undefined) {
-      bridge.looked.changed(moved);
+      bridge.changed(moved);
       nodes.link(moved, to, newName);
       // A server that renames by fid only keeps paths in its fids: none at or below the old name is any good now.
       if (bridge.client.lacking.has('Trenameat')) tree.strayBelow(moved);
@@ -157,6 +162,18 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
       const o = request.options;
+      const seen = bridge.ahead.take(parent, name, user);
+      if (seen !== undefined) {
+        const { attributes, age } = seen;
+        const node = await tree.nodeFor(parent, name, attributes.qid, attributes.nlink, (attributes.qid.type & QTDIR) !== 0, user, o);
+        if (node.touchedAt < performance.now() - age && !node.behind?.busy) {
+          const reply = bridge.entry(node, attributes);
+          nodes.link(node, parent, name);
+          reply.entryValid = Math.max(0, reply.entryValid - age);
+          reply.attrValid = Math.max(0, reply.attrValid - age);
+          return reply;
+        }
+      }
       let found: Found;
       try {
         found = await bridge.with(parent, request, (at) => ordered.look(at, name, o));
@@ -179,6 +196,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
         nodes.link(node, parent, name);
         tree.keep(node, user, fid);
         bridge.looked.lookup(request.pid, node, attributes);
+        bridge.ahead.missed(parent, user);
         return reply;
       } catch (error) {
         tree.clunker.give(fid);
@@ -249,6 +267,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
             const linking = changing(parent, request, () => fid.link(name, target, o));
             const [, attributes] = await ordered.both(linking, () => target.getattr(GETATTR_BASIC, o));
             nodes.link(node, parent, name);
+            bridge.changed(node);
             return bridge.entry(node, attributes);
           },
           true,

@@ -53,6 +53,8 @@ export class Node {
   behind: Behind | undefined;
   /** Until when (performance.now) it cannot have attributes of security modules: it was just made. */
   bareUntil = 0;
+  /** When it was last changed through this mount (performance.now). */
+  touchedAt = 0;
   /** Not to be found by its qid any more: the last name is gone. */
   orphan = false;
   /** It lost a name. To a server that keeps paths in its fids, those from before lead nowhere, or to whatever has that name now. */

@@ -21,7 +21,7 @@ import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { dropPrivilegeBits } from './node-operations.js';
-import type { Node, Seen } from './nodes.js';
+import type { Link, Node, Seen } from './nodes.js';
 import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
 import { staleIfGone } from './tree.js';
@@ -66,41 +66,92 @@ export function createFlags({ options }: Bridge): number {
   );
 }
 
+interface Opening {
+  pin: Pin;
+  attributes: Attributes | undefined;
+  prefetch: Prefetch | undefined;
+}
+
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
-  const { tree, options } = bridge;
+  const { tree, options, ordered } = bridge;
   const { nodes } = tree;
 
-  /** Opens a node's fid, and looks at its attributes and its name meanwhile where that matters. */
+  /**
+   * Opens a fid of a node, and looks at its attributes and its name meanwhile where that matters. `size`: what may be read ahead
+   * of it; undefined if nothing.
+   */
   async function opened(
     node: Node,
     wire: number,
     look: boolean,
+    size: number | undefined,
     user: number,
     request: Request,
-  ): Promise<{ pin: Pin; attributes: Attributes | undefined }> {
+  ): Promise<Opening> {
     const o = request.options;
     const own = tree.takeOwn(node, user);
+    const link = node.links[node.links.length - 1];
+    if (own === undefined && link !== undefined) return byName(node, link, wire, look, size, user, request);
     const { pin, done } = own === undefined ? await bridge.clone(node, user, o) : { pin: own, done: undefined };
     try {
+      const opening = pin.fid.open(wire, o);
       if (!look) {
-        await pin.fid.open(wire, o);
-        return { pin, attributes: undefined };
+        await opening;
+        return { pin, attributes: undefined, prefetch: undefined };
       }
       // The fid is there already, so none of them waits for another.
-      const [open, seen, still] = await Promise.allSettled([
-        pin.fid.open(wire, o),
-        pin.fid.getattr(GETATTR_BASIC, o),
-        leadsStill(node, user, request),
-      ]);
+      const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(GETATTR_BASIC, o), leadsStill(node, user, request)]);
       if (open.status === 'rejected') throw open.reason;
       if (seen.status === 'rejected') throw seen.reason;
       if (still.status === 'rejected') throw still.reason;
-      return { pin, attributes: seen.value };
+      return { pin, attributes: seen.value, prefetch: undefined };
     } catch (error) {
       await done;
       if (pin.fid.opened === undefined) tree.putBack(node, user, pin);
       else pin.end();
+      throw staleIfGone(error);
+    }
+  }
+
+  /** The same for a node without a fid: walking there by its name says by itself whether that still leads there. */
+  async function byName(
+    node: Node,
+    { parent, name }: Link,
+    wire: number,
+    look: boolean,
+    size: number | undefined,
+    user: number,
+    request: Request,
+  ): Promise<Opening> {
+    const o = request.options;
+    const from = tree.held(parent, user) ?? (await tree.reach(parent, user, o));
+    const { fid, done } = ordered.walk(from.fid, name, o);
+    from.drop();
+    const pin = tree.pin(fid);
+    let made = false;
+    try {
+      const walked = done.then(() => {
+        made = true;
+        if (!node.is(fid.qid)) throw new ErrnoError('ESTALE');
+      });
+      if (!ordered.kept) {
+        await walked;
+        const [open, seen] = await Promise.allSettled([fid.open(wire, o), look ? fid.getattr(GETATTR_BASIC, o) : undefined]);
+        if (open.status === 'rejected') throw open.reason;
+        if (seen.status === 'rejected') throw seen.reason;
+        return { pin, attributes: seen.value, prefetch: undefined };
+      }
+      const opening = fid.open(wire, o);
+      const looking = look ? fid.getattr(GETATTR_BASIC, o) : undefined;
+      const prefetch = size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
+      const [walk, open, seen] = await Promise.allSettled([walked, opening, looking]);
+      if (walk.status === 'rejected') throw walk.reason;
+      if (open.status === 'rejected') throw open.reason;
+      if (seen.status === 'rejected') throw seen.reason;
+      return { pin, attributes: seen.value, prefetch };
+    } catch (error) {
+      if (made) pin.end();
       throw staleIfGone(error);
     }
   }
@@ -143,14 +194,17 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       if (node.behind?.busy) await node.behind.idle();
       const just = bridge.looked.takeLookup(request.pid, node);
       const look = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just === undefined;
-      let result: Awaited<ReturnType<typeof opened>>;
+      const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
+      // What is cached and may still be good is not read.
+      const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;
+      let result: Opening;
       try {
-        result = await opened(node, wire, look, user, request);
+        result = await opened(node, wire, look, size, user, request);
       } catch (error) {
         // Write-back wants to read as well; who may only write can do without.
         if (!loose || (error as NodeJS.ErrnoException).code !== 'EACCES' || (flags & L_O_ACCMODE) !== L_O_WRONLY) throw error;
         wire = (wire & ~L_O_ACCMODE) | L_O_WRONLY;
-        result = await opened(node, wire, look, user, request);
+        result = await opened(node, wire, look, undefined, user, request);
       }
       const { pin, attributes } = result;
       const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
@@ -167,8 +221,10 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       }
       const known = truncates ? undefined : (attributes ?? just);
       const how = caching(node, wire, known);
-      const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) === 0;
-      if (reads && known !== undefined && known.size <= PREFETCH_MAX) handle.prefetch = new Prefetch(pin.fid, known.size, bridge.buffers);
+      const cacheless = (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) !== 0;
+      if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless) {
+        handle.prefetch = result.prefetch?.size === known.size ? result.prefetch : new Prefetch(pin.fid, known.size, bridge.buffers);
+      }
       return { fh, flags: how };
     },
   };

@@ -1,6 +1,7 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { GETATTR_BASIC, ORDERED_XATTR } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
+import { decodeEntriesPlus, type EntryPlus, READDIR_PLUS } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
 
 /** What a look-up found. */
@@ -78,6 +79,12 @@ export class Ordered {
       if (qid !== undefined) fid.qid = qid;
     });
     return { fid, done };
+  }
+
+  /** Entries of an open directory with their attributes, as far as the server has them at once. Only where order is kept. */
+  async readdirPlus(fid: Fid, offset: bigint, count: number, options?: RequestOptions): Promise<EntryPlus[]> {
+    const { data } = await fid.client.request('Treaddir', { fid: fid.number, offset, count: READDIR_PLUS + count }, options);
+    return decodeEntriesPlus(data);
   }
 
   /** Twalk and Tgetattr. ENOENT where the name leads nowhere. Who gets the fid ends it. */

@@ -10,6 +10,8 @@ const PAGE = 4096;
 
 /** The content of a small file, asked for before the kernel does: the open's way back and the read's way here cost as much as the server. */
 export class Prefetch {
+  /** The file's size, in bytes, that it goes by. */
+  readonly size: number;
   readonly #at = performance.now();
   readonly #room: number;
   readonly #buffer: Uint8Array;
@@ -18,6 +20,7 @@ export class Prefetch {
 
   /** `size`: of the file, in bytes, as just seen. */
   constructor(fid: Fid, size: number, buffers: ReadBuffers) {
+    this.size = size;
     this.#room = Math.ceil(size / PAGE) * PAGE;
     this.#buffers = buffers;
     this.#buffer = buffers.take(this.#room);

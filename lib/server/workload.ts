@@ -75,6 +75,10 @@ export class Workload {
     this.#order.kept = true;
   }
 
+  get keepsOrder(): boolean {
+    return this.#order.kept;
+  }
+
   has(tag: number): boolean {
     return this.#byTag.has(tag);
   }

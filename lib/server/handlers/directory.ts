@@ -1,7 +1,8 @@
-import { AT_REMOVEDIR, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
+import { AT_REMOVEDIR, GETATTR_ALL, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
 import { encodeEntries } from '../../protocol/directory.js';
-import type { DirectoryEntry } from '../../protocol/types.js';
-import type { Awaitable, BackendNode } from '../backend.js';
+import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, READDIR_PLUS } from '../../protocol/plus.js';
+import type { Attributes, DirectoryEntry } from '../../protocol/types.js';
+import type { Awaitable, BackendFile, BackendNode } from '../backend.js';
 import { failure, isPending } from '../errors.js';
 import type { Fid } from '../fids.js';
 import { checkMovedName, checkNewName, checkRemovedName, checkTarget } from '../names.js';
@@ -21,6 +22,9 @@ export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number
   const { file } = fid;
   if (file === undefined || (fid.flags & L_O_WRONLY) !== 0) throw failure('EBADF');
   if (!fid.isDirectory) throw failure('ENOTDIR');
+  if (connection.workload.keepsOrder && count >= READDIR_PLUS) {
+    return readdirPlus(fid, file, offset, Math.min(count - READDIR_PLUS, connection.maxPayload), request);
+  }
   const room = Math.min(count, connection.maxPayload);
   if (file.readdirInto !== undefined) {
     const target = connection.answers.lend(request, room);
@@ -30,6 +34,47 @@ export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number
   const entries = file.readdir(offset, room, request);
   return isPending(entries) ? entries.then((later) => packed(later, room)) : packed(entries, room);
 };
+
+/** Entries and their attributes, as many as fit into `room` bytes; those that can only be had later are left to the client. */
+function readdirPlus(fid: Fid, file: BackendFile, offset: bigint, room: number, request: Request): Awaitable<{ data: Uint8Array }> {
+  const entries = file.readdir(offset, Math.floor(room / PLUS_RATIO), request);
+  const done = (list: readonly DirectoryEntry[]) => {
+    const plus: EntryPlus[] = [];
+    let left = room;
+    for (const entry of list) {
+      left -= entryPlusBytes(entry.name);
+      if (left < 0) break;
+      plus.push({ entry, attributes: attributesOf(fid.node, entry.name, request) });
+    }
+    if (plus.length === 0 && list.length > 0) throw failure('EINVAL');
+    return { data: encodeEntriesPlus(plus) };
+  };
+  return isPending(entries) ? entries.then(done) : done(entries);
+}
+
+/** Entries of that many bytes less are read than there is room for: their attributes take the rest. */
+const PLUS_RATIO = 5;
+
+function attributesOf(directory: BackendNode, name: string, request: Request): Attributes | undefined {
+  if (name === '.' || name === '..') return undefined;
+  try {
+    const node = directory.walk(name, request);
+    if (isPending(node)) {
+      node.then((late) => late.release()).catch(() => {});
+      return undefined;
+    }
+    try {
+      const attributes = node.getattr(GETATTR_ALL, request);
+      if (!isPending(attributes)) return attributes;
+      attributes.catch(() => {});
+      return undefined;
+    } finally {
+      node.release();
+    }
+  } catch {
+    return undefined;
+  }
+}
 
 function packed(entries: readonly DirectoryEntry[], room: number): { data: Uint8Array } {
   const data = encodeEntries(entries, room);
