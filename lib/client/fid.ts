@@ -122,7 +122,7 @@ export class Fid {
       if (qid !== undefined) fid.qid = qid;
       return fid;
     }
-    // Some servers leave newfid at the place that was reached, others nowhere: the clunk suits both.
+    // Some servers leave newfid at the place that was reached (interop: walk.partial-newfid), others nowhere: the clunk suits both.
     await fid.clunk().catch(client.ignoreUnknownFid);
     return this.#walkRest(wnames, wqids.length, options);
   }
@@ -393,7 +393,10 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether a directory entry is a directory, if its type or qid says so. */
+/**
+ * Whether a directory entry is a directory, if its type or qid says so. QEMU's mapped models say neither (DT_UNKNOWN and a qid of type 0; interop:
+ * readdir.qid): there only its attributes tell.
+ */
 export function entryIsDirectory({ type, qid }: DirectoryEntry): boolean {
   return type === DT_DIR || (qid.type & QTDIR) !== 0;
 }

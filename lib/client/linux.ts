@@ -1,5 +1,9 @@
 import {
   AT_REMOVEDIR,
+  GETATTR_MODE,
+  L_O_DIRECT,
+  S_IFDIR,
+  S_IFMT,
   SETATTR_ATIME,
   SETATTR_ATIME_SET,
   SETATTR_CTIME,
@@ -17,14 +21,26 @@ import type { AttributeChange, RequestOptions, Verbs } from './verbs.js';
 
 /** The requests of 9P2000.L as they are, and a way round for what an old server of that dialect lacks. */
 export const linux: Verbs = {
-  open: (fid, flags, options) => fid.client.request('Tlopen', { fid: fid.number, flags }, options),
+  // How the server caches is its own business, and diod refuses O_DIRECT (interop: open.direct).
+  open: (fid, flags, options) => fid.client.request('Tlopen', { fid: fid.number, flags: flags & ~L_O_DIRECT }, options),
 
-  create: (fid, name, flags, mode, gid, options) => fid.client.request('Tlcreate', { fid: fid.number, name, flags, mode, gid }, options),
+  create: (fid, name, flags, mode, gid, options) =>
+    fid.client.request('Tlcreate', { fid: fid.number, name, flags: flags & ~L_O_DIRECT, mode, gid }, options),
 
   getattr: (fid, requestMask, options) => fid.client.request('Tgetattr', { fid: fid.number, requestMask }, options),
 
   async setattr(fid, change, options) {
-    await fid.client.request('Tsetattr', { fid: fid.number, ...setattrBody(change) }, options);
+    const whole = await withKind(fid, change, options);
+    const set = (part: AttributeChange): Promise<unknown> =>
+      fid.client.request('Tsetattr', { fid: fid.number, ...setattrBody(part) }, options);
+    const { size, atime, mtime, ...rest } = whole;
+    if (size === undefined || (atime === undefined && mtime === undefined)) {
+      await set(whole);
+      return;
+    }
+    // QEMU sets the times before it cuts the file, which brings them up to date again (interop: setattr.several).
+    await set({ ...rest, size });
+    await set({ atime, mtime });
   },
 
   async readdir(fid, offset, count, options) {
@@ -69,7 +85,7 @@ export const linux: Verbs = {
         lacking.add('Trenameat');
       }
     }
-    // Through a walked fid: diod 1.0.24 refuses the one that Tlcreate made.
+    // diod 1.0.24 has no Trenameat (interop: renameat.file) and renames through a walked fid only, not through the one that Tlcreate made.
     const fid = await from.walk([oldname], options);
     try {
       await linux.rename(fid, to, newname, options);
@@ -89,6 +105,7 @@ export const linux: Verbs = {
         lacking.add('Tunlinkat');
       }
     }
+    // diod 1.0.24 has no Tunlinkat (interop: unlinkat.file).
     await removeByName(directory, name, flags, options);
   },
 
@@ -113,6 +130,17 @@ export const linux: Verbs = {
     await fid.client.request('Txattrcreate', { fid: fid.number, name, attrSize, flags }, options);
   },
 };
+
+/**
+ * The change with the kind of file in its mode, as Linux's own client sends it: QEMU's mapped models keep the mode as it comes, and
+ * the file would be of no kind any more (interop: setattr.mode).
+ */
+async function withKind(fid: Fid, change: AttributeChange, options: RequestOptions | undefined): Promise<AttributeChange> {
+  const { mode } = change;
+  if (mode === undefined || (mode & S_IFMT) !== 0) return change;
+  const kind = fid.isDirectory ? S_IFDIR : (await linux.getattr(fid, GETATTR_MODE, options)).mode & S_IFMT;
+  return { ...change, mode: kind | mode };
+}
 
 /** Tremove does not say whether it removes a file or a directory: unlink(2) and rmdir(2) do. */
 export async function removeByName(directory: Fid, name: string, flags: number, options: RequestOptions | undefined): Promise<void> {
