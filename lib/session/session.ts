@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import debug from 'debug';
 import { Codec, tagOf, typeOf } from '../protocol/codec.js';
 import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, IOHDRSZ, MIN_MSIZE, NOTAG, VERSION_L, VERSION_UNKNOWN } from '../protocol/constants.js';
@@ -375,6 +376,8 @@ export class Session implements Receiver, FrameHandler {
 
   #watch<N extends TName>(call: Call<N>, signal: AbortSignal): void {
     const aborted = () => this.#giveUp(call as unknown as Call, abortError(signal));
+    // One signal may stand for any number of requests: a large read alone is many.
+    setMaxListeners(0, signal);
     signal.addEventListener('abort', aborted, { once: true });
     call.unwatch = () => signal.removeEventListener('abort', aborted);
   }
