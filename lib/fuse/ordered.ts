@@ -1,6 +1,6 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { GETATTR_BASIC, ORDERED_XATTR } from '../protocol/constants.js';
-import { ErrnoError } from '../protocol/error.js';
+import { answeredError } from '../protocol/error.js';
 import { decodeEntriesPlus, type EntryPlus, READDIR_PLUS } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
 
@@ -73,7 +73,7 @@ export class Ordered {
     const done = client.requestNewFid(fid, 'Twalk', { fid: from.number, newfid: fid.number, wnames }, options).then(({ wqids }) => {
       if (wqids.length < wnames.length) {
         fid.clunk().catch(() => {});
-        throw new ErrnoError('ENOENT', { syscall: 'Twalk' });
+        throw answeredError('ENOENT', { syscall: 'Twalk' });
       }
       const qid = wqids[wqids.length - 1];
       if (qid !== undefined) fid.qid = qid;
@@ -95,7 +95,7 @@ export class Ordered {
       walked = true;
     });
     try {
-      const [, attributes] = await this.both(walking, () => fid.getattr(GETATTR_BASIC, options));
+      const [, attributes] = await this.both(walking, () => this.#client.verbs.getattr(fid, GETATTR_BASIC, options));
       return { fid, attributes };
     } catch (error) {
       if (walked) fid.clunk().catch(() => {});

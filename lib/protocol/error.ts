@@ -34,6 +34,20 @@ export class ErrnoError extends Error implements NodeJS.ErrnoException {
   }
 }
 
+/**
+ * An ErrnoError without a stack. Recording one costs ten times the rest, and of an answer that came over the wire it would say only who
+ * read it; a missing name is asked for thousands of times.
+ */
+export function answeredError(error: number | string, subject: ErrorSubject, options?: ErrorOptions): ErrnoError {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return new ErrnoError(error, subject, options);
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
 function message(code: string, number: number, { syscall, path, dest }: ErrorSubject): string {
   let text = `${code}: ${errnoText(number)}`;
   if (syscall !== undefined) text += `, ${syscall}`;

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import debug from 'debug';
 import { Codec, tagOf, typeOf } from '../protocol/codec.js';
 import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, IOHDRSZ, MIN_MSIZE, NOTAG, VERSION_L, VERSION_UNKNOWN } from '../protocol/constants.js';
-import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
+import { answeredError, ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type FrameHandler, Framer } from '../protocol/framer.js';
 import { type Body, type MessageName, messages, messagesU, type Reply, type TName } from '../protocol/messages.js';
@@ -329,10 +329,10 @@ export class Session implements Receiver, FrameHandler {
       }
     } else if (name === 'Rlerror' || (name === undefined && typeOf(frame) === messagesU.Rerror.type)) {
       // nfs-ganesha 4.3 answers errors of 9P2000.L with Rlerror's body under Rerror's number [seen].
-      error = new ErrnoError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
+      error = answeredError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
     } else if (name === 'Rerror') {
       const { ename, errno } = this.#codec.decodeBody('Rerror', frame);
-      error = new ErrnoError(errno || legacyErrno(ename), { syscall: call.name }, { cause: ename });
+      error = answeredError(errno || legacyErrno(ename), { syscall: call.name }, { cause: ename });
     } else {
       throw new ProtocolError(`a ${name ?? `message of type ${typeOf(frame)}`} in answer to ${call.name}`, 'type', 4);
     }
