@@ -1,0 +1,48 @@
+import type { Argv, CommandModule } from 'yargs';
+import type { ConnectionArguments } from '../connection.js';
+import { fileOptions, working } from '../files/command.js';
+import { printable } from '../files/listing.js';
+import { LOCATION } from '../files/place.js';
+import { walk } from '../files/walk.js';
+
+interface RmArguments extends ConnectionArguments {
+  paths: string[];
+  recursive: boolean;
+  force: boolean;
+  dryRun: boolean;
+}
+
+export const rm: CommandModule<object, RmArguments> = {
+  command: 'rm <paths..>',
+  describe: 'remove files',
+  builder: (yargs: Argv) =>
+    fileOptions(yargs)
+      .positional('paths', { type: 'string', array: true, demandOption: true, describe: LOCATION })
+      .option('recursive', { alias: 'r', type: 'boolean', default: false, describe: 'directories and all below them' })
+      .option('force', { alias: 'f', type: 'boolean', default: false, describe: 'what is not there is no failure' })
+      .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be removed, and remove nothing' })
+      .example("ninep rm -r 'tcp://10.0.2.15/srv#/tmp/build-*'", 'trees that match')
+      .example('ninep rm --dry-run -r unix:/run/vm.sock#/old', 'see first') as unknown as Argv<RmArguments>,
+  handler: (argv) =>
+    working(argv, async ({ places, problems }) => {
+      for (const text of argv.paths) {
+        await problems.try(async () => {
+          const found = await places.all([text]).catch((error: NodeJS.ErrnoException) => {
+            if (argv.force && error.code === 'ENOENT') return [];
+            throw error;
+          });
+          for (const place of found) {
+            await problems.try(async () => {
+              if (!argv.dryRun) {
+                await place.fs.rm(place.path, { recursive: argv.recursive, force: argv.force });
+                return;
+              }
+              const removed: string[] = [];
+              for await (const { path } of walk(place.fs, place.path, problems)) removed.push(path);
+              for (const path of removed.reverse()) console.log(printable(`remove ${place.show(path)}`));
+            }, place.show());
+          }
+        });
+      }
+    }),
+};

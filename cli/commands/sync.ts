@@ -1,0 +1,174 @@
+import type { Stats } from 'node:fs';
+import type { Argv, CommandModule } from 'yargs';
+import type { ConnectionArguments } from '../connection.js';
+import { fileOptions, working } from '../files/command.js';
+import { copyTree } from '../files/copy.js';
+import { printable } from '../files/listing.js';
+import { join, LOCATION, type Place, placeAt } from '../files/place.js';
+import { inParallel } from '../files/pool.js';
+import type { Problems } from '../files/problems.js';
+import { Progress } from '../files/progress.js';
+import { type Entry, walk } from '../files/walk.js';
+import { bytesText, json } from '../format.js';
+
+interface SyncArguments extends ConnectionArguments {
+  source: string;
+  destination: string;
+  delete: boolean;
+  dryRun: boolean;
+  verbose: boolean;
+  json: boolean;
+}
+
+/** Node sets times to the microsecond, by way of a floating-point number of seconds. */
+const SAME_TIME = 1;
+
+export const sync: CommandModule<object, SyncArguments> = {
+  command: 'sync <source> <destination>',
+  describe: 'make one tree like another: what differs in kind, size or time is copied',
+  builder: (yargs: Argv) =>
+    fileOptions(yargs)
+      .positional('source', { type: 'string', demandOption: true, describe: LOCATION })
+      .positional('destination', { type: 'string', demandOption: true, describe: `${LOCATION}; it becomes like the source` })
+      .option('delete', { type: 'boolean', default: false, describe: 'remove what the source does not have' })
+      .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' })
+      .option('verbose', { alias: 'v', type: 'boolean', default: false, describe: 'say what is done' })
+      .option('json', { type: 'boolean', default: false, describe: 'print what was done as JSON' })
+      .example('ninep sync ./site tcp://10.0.2.15/srv#/www', 'to a server')
+      .example(
+        'ninep sync --delete --dry-run tcp://10.0.2.15/srv#/www ./copy',
+        'see what a mirror would do',
+      ) as unknown as Argv<SyncArguments>,
+  handler: (argv) =>
+    working(argv, async ({ places, problems, signal }) => {
+      const from = await places.at(argv.source);
+      const to = await places.at(argv.destination);
+      using progress = new Progress();
+      problems.progress = progress;
+      const say = (text: string): void => {
+        if (argv.verbose || (argv.dryRun && !argv.json)) progress.hidden(() => console.log(printable(text)));
+      };
+      const result = await run(from, to, argv, progress, problems, signal, say);
+      const { bytes, seconds } = progress;
+      if (argv.json)
+        console.log(json({ ...result, bytes, seconds: Number(seconds.toFixed(3)), failed: problems.count, dryRun: argv.dryRun }));
+      else if (process.stderr.isTTY || argv.verbose) {
+        const text = `${result.copied} copied (${bytesText(bytes)}), ${result.unchanged} unchanged, ${result.removed} removed in ${seconds.toFixed(1)} s`;
+        progress.hidden(() => console.error(text));
+      }
+    }),
+};
+
+interface Outcome {
+  copied: number;
+  unchanged: number;
+  removed: number;
+}
+
+async function run(
+  from: Place,
+  to: Place,
+  argv: SyncArguments,
+  progress: Progress,
+  problems: Problems,
+  signal: AbortSignal,
+  say: (text: string) => void,
+): Promise<Outcome> {
+  const outcome: Outcome = { copied: 0, unchanged: 0, removed: 0 };
+  const before = problems.count;
+  const source = await listing(from, problems, true);
+  const complete = problems.count === before;
+  const there = await listing(to, problems, false);
+  const changed: Entry[] = [];
+  for (const entry of source.values()) {
+    const old = there.get(entry.relative);
+    if (old !== undefined && !entry.stats.isDirectory() && (await isSame(from, entry, to, old))) outcome.unchanged++;
+    else if (!(entry.stats.isDirectory() && old?.stats.isDirectory())) changed.push(entry);
+  }
+
+  // What stands in the way of another kind of file goes first, then what the source does not have: never after an incomplete look at it.
+  const obsolete = [...there.values()].filter(({ relative, stats }) => {
+    const wanted = source.get(relative);
+    if (wanted !== undefined) return stats.isDirectory() !== wanted.stats.isDirectory();
+    return argv.delete && complete;
+  });
+  for (const { relative, path } of topmost(obsolete)) {
+    say(`remove ${to.show(path)}`);
+    if (!argv.dryRun && !(await problems.try(() => to.fs.rm(path, { recursive: true, force: true }), to.show(path)))) continue;
+    outcome.removed += [...there.keys()].filter((name) => name === relative || name.startsWith(`${relative}/`)).length;
+  }
+
+  const copy = async (entry: Entry): Promise<void> => {
+    const count = problems.count;
+    const target = placeAt(to, join(to.path, entry.relative));
+    const options = { recursive: false, preserve: true, atomic: true, counted: true, dryRun: argv.dryRun, signal };
+    say(`copy ${from.show(entry.path)} -> ${target.show()}`);
+    await copyTree(placeAt(from, entry.path), target, options, progress, problems);
+    if (problems.count === count) outcome.copied++;
+  };
+  // Directories come before what is in them, so they are made one by one, and made like the source's at the end.
+  for (const entry of changed.filter(({ stats }) => stats.isDirectory())) {
+    const path = join(to.path, entry.relative);
+    say(`mkdir ${to.show(path)}`);
+    if (argv.dryRun) continue;
+    await problems.try(() => to.fs.mkdir(path, { recursive: entry.depth === 0, mode: (entry.stats.mode & 0o777) | 0o700 }), to.show(path));
+  }
+  const files = changed.filter(({ stats }) => stats.isFile() || stats.isSymbolicLink());
+  for (const entry of changed) {
+    if (!entry.stats.isDirectory() && !files.includes(entry)) say(`skip ${from.show(entry.path)}: no file, directory or symlink`);
+  }
+  for (const { stats } of files) {
+    if (!stats.isFile()) continue;
+    progress.totalFiles++;
+    progress.totalBytes += stats.size;
+  }
+  await inParallel(files, 4, copy);
+  if (!argv.dryRun) await settleDirectories(source, to, there, problems);
+  return outcome;
+}
+
+/** A tree by its relative names; nothing where there is no such tree and it need not be there. */
+async function listing(place: Place, problems: Problems, needed: boolean): Promise<Map<string, Entry>> {
+  const entries = new Map<string, Entry>();
+  try {
+    for await (const entry of walk(place.fs, place.path, problems, { follow: true })) entries.set(entry.relative, entry);
+  } catch (error) {
+    if (needed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return entries;
+}
+
+async function isSame(from: Place, a: Entry, to: Place, b: Entry): Promise<boolean> {
+  if (a.stats.mode >> 12 !== b.stats.mode >> 12) return false;
+  if (a.stats.isSymbolicLink()) return (await from.fs.readlink(a.path)) === (await to.fs.readlink(b.path));
+  if (!a.stats.isFile()) return true;
+  return a.stats.size === b.stats.size && sameTime(a.stats, b.stats) && (a.stats.mode & 0o7777) === (b.stats.mode & 0o7777);
+}
+
+function sameTime(a: Stats, b: Stats): boolean {
+  return Math.abs(a.mtimeMs - b.mtimeMs) < SAME_TIME;
+}
+
+/** Those that lie below no other one. */
+function topmost(entries: readonly Entry[]): Entry[] {
+  const removed = new Set<string>();
+  return entries.filter(({ relative }) => {
+    const parts = relative.split('/');
+    for (let length = 1; length < parts.length; length++) if (removed.has(parts.slice(0, length).join('/'))) return false;
+    removed.add(relative);
+    return true;
+  });
+}
+
+/** Modes and times of directories, the deepest first: copying into one has changed its time. */
+async function settleDirectories(source: Map<string, Entry>, to: Place, there: Map<string, Entry>, problems: Problems): Promise<void> {
+  for (const { relative, stats } of [...source.values()].reverse()) {
+    if (!stats.isDirectory()) continue;
+    const path = join(to.path, relative);
+    const old = there.get(relative)?.stats;
+    await problems.try(async () => {
+      if (old === undefined || (old.mode & 0o7777) !== (stats.mode & 0o7777)) await to.fs.chmod(path, stats.mode & 0o7777);
+      await to.fs.utimes(path, stats.atimeMs / 1000, stats.mtimeMs / 1000);
+    }, to.show(path));
+  }
+}

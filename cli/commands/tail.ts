@@ -1,0 +1,97 @@
+import type { FileHandle } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Argv, CommandModule } from 'yargs';
+import type { ConnectionArguments } from '../connection.js';
+import { fileOptions, working } from '../files/command.js';
+import { LOCATION, type Place } from '../files/place.js';
+
+interface TailArguments extends ConnectionArguments {
+  path: string;
+  lines: number;
+  follow: boolean;
+  interval: number;
+}
+
+const BLOCK = 64 * 1024;
+const NEWLINE = 10;
+
+export const tail: CommandModule<object, TailArguments> = {
+  command: 'tail <path>',
+  describe: 'print the end of a file, and what is added to it',
+  builder: (yargs: Argv) =>
+    fileOptions(yargs)
+      .positional('path', { type: 'string', demandOption: true, describe: LOCATION })
+      .option('lines', { alias: 'n', type: 'number', default: 10, describe: 'how many lines' })
+      .option('follow', {
+        alias: 'f',
+        type: 'boolean',
+        default: false,
+        describe: 'go on until interrupted, also when the file is replaced',
+      })
+      .option('interval', { type: 'number', default: 1, describe: 'seconds between two looks' })
+      .example('ninep tail -f unix:/run/vm.sock#/var/log/syslog', 'a log of a guest, as it grows') as unknown as Argv<TailArguments>,
+  handler: (argv) =>
+    working(argv, async ({ places, signal }) => {
+      const place = await places.at(argv.path);
+      let handle = await place.fs.open(place.path, 'r');
+      try {
+        const { size } = await handle.stat();
+        let at = await printFrom(handle, await startOfLast(handle, size, argv.lines));
+        while (argv.follow) {
+          await delay(argv.interval * 1000, undefined, { signal });
+          ({ handle, at } = await caughtUp(place, handle, at));
+          at = await printFrom(handle, at);
+        }
+      } finally {
+        await handle.close().catch(() => undefined);
+      }
+    }),
+};
+
+/** The same file, or the one that has its name now; from its start if it has been cut off. */
+async function caughtUp(place: Place, handle: FileHandle, at: number): Promise<{ handle: FileHandle; at: number }> {
+  const [open, named] = await Promise.all([
+    handle.stat().catch(() => undefined),
+    place.fs.stat(place.path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    }),
+  ]);
+  if (named !== undefined && (open === undefined || named.ino !== open.ino)) {
+    // Moved away, as logs are: what was still written to it belongs to the end of it.
+    if (open !== undefined) await printFrom(handle, at);
+    await handle.close();
+    return { handle: await place.fs.open(place.path, 'r'), at: 0 };
+  }
+  return { handle, at: open !== undefined && open.size < at ? 0 : at };
+}
+
+/** Where the last `lines` lines begin, read from the end backwards. */
+async function startOfLast(handle: FileHandle, size: number, lines: number): Promise<number> {
+  if (lines <= 0) return size;
+  let left = lines;
+  const buffer = Buffer.alloc(BLOCK);
+  for (let end = size; end > 0; ) {
+    const start = Math.max(0, end - BLOCK);
+    const { bytesRead } = await handle.read(buffer, 0, end - start, start);
+    for (let index = bytesRead - 1; index >= 0; index--) {
+      // The newline that ends the last line begins no other one.
+      if (buffer[index] === NEWLINE && start + index !== size - 1 && --left === 0) return start + index + 1;
+    }
+    end = start;
+  }
+  return 0;
+}
+
+/** Prints all there is from `start` on; where that ended. */
+async function printFrom(handle: FileHandle, start: number): Promise<number> {
+  const buffer = Buffer.alloc(BLOCK);
+  for (let at = start; ; ) {
+    const { bytesRead } = await handle.read(buffer, 0, BLOCK, at);
+    if (bytesRead === 0) return at;
+    await new Promise<void>((resolve, reject) =>
+      process.stdout.write(Buffer.from(buffer.subarray(0, bytesRead)), (error) => (error ? reject(error) : resolve())),
+    );
+    at += bytesRead;
+  }
+}

@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { type Files, join, type Place, placeAt } from './place.js';
+import { inParallel } from './pool.js';
+import type { Problems } from './problems.js';
+import type { Progress } from './progress.js';
+import { type Entry, walk } from './walk.js';
+
+/** Bytes of one part of a file, and parts of one in flight. */
+const PART = 512 * 1024;
+const PARTS = 8;
+/** Files in flight. */
+const FILES = 4;
+
+export interface CopyOptions {
+  recursive: boolean;
+  /** Keep times and all mode bits; else only the permission bits, less the umask. */
+  preserve: boolean;
+  /** Leave what is there already. */
+  noClobber?: boolean;
+  /** Copy what symlinks of the command line lead to. */
+  follow?: boolean;
+  dryRun: boolean;
+  /** The files are in the totals of the progress already. */
+  counted?: boolean;
+  /** Write beside the file and put it in its place when it is whole. */
+  atomic?: boolean;
+  /** Ends it between two parts. */
+  signal?: AbortSignal | undefined;
+  /** Told of each file, with what is to happen to it. */
+  onFile?: (action: string, from: string, to: string) => void;
+}
+
+/** Copies a file or a tree to exactly `to`, from one file system into the same or another. */
+export async function copyTree(from: Place, to: Place, options: CopyOptions, progress: Progress, problems: Problems): Promise<void> {
+  const plan: Entry[] = [];
+  for await (const entry of walk(from.fs, from.path, problems, { follow: options.follow ?? false })) {
+    if (entry.depth === 0 && entry.stats.isDirectory() && !options.recursive) {
+      problems.tell(
+        Object.assign(new Error(`EISDIR: is a directory (not copied without -r), cp '${from.path}'`), { code: 'EISDIR', path: from.path }),
+        from.show(),
+      );
+      return;
+    }
+    plan.push(entry);
+    if (entry.stats.isFile() && !options.counted) {
+      progress.totalFiles++;
+      progress.totalBytes += entry.stats.size;
+    }
+  }
+  const directories = plan.filter(({ stats }) => stats.isDirectory());
+  const others = plan.filter(({ stats }) => !stats.isDirectory());
+  const target = (entry: Entry): string => join(to.path, entry.relative);
+  const failed = new Set<string>();
+  for (const entry of directories) {
+    // Where a directory could not be made, what was to be in it need not be tried.
+    const above = entry.relative.slice(0, Math.max(0, entry.relative.lastIndexOf('/')));
+    if (entry.depth > 0 && failed.has(above)) failed.add(entry.relative);
+    else if (!(await makeDirectory(from, to, entry, target(entry), options, problems))) failed.add(entry.relative);
+  }
+  await inParallel(others, FILES, async (entry) => {
+    const above = entry.relative.slice(0, Math.max(0, entry.relative.lastIndexOf('/')));
+    if (entry.depth > 0 && failed.has(above)) return;
+    await problems.try(() => copyEntry(from, to, entry, target(entry), options, progress), to.show(target(entry)));
+  });
+  if (!options.preserve || options.dryRun) return;
+  // Deepest first: what is put into a directory changes its time.
+  for (const entry of directories.reverse()) {
+    if (failed.has(entry.relative)) continue;
+    await problems.try(() => keepAttributes(to.fs, target(entry), entry.stats), to.show(target(entry)));
+  }
+}
+
+async function makeDirectory(
+  from: Place,
+  to: Place,
+  entry: Entry,
+  path: string,
+  options: CopyOptions,
+  problems: Problems,
+): Promise<boolean> {
+  return problems.try(async () => {
+    const there = await to.fs.stat(path).catch(() => undefined);
+    if (there?.isDirectory()) return;
+    options.onFile?.('mkdir', from.show(entry.path), to.show(path));
+    if (options.dryRun) return;
+    // Its owner must be able to fill it, whatever the mode it is to have in the end.
+    await to.fs.mkdir(path, { mode: (entry.stats.mode & 0o777) | 0o700 });
+  }, to.show(path));
+}
+
+async function copyEntry(from: Place, to: Place, entry: Entry, path: string, options: CopyOptions, progress: Progress): Promise<void> {
+  const { stats } = entry;
+  progress.current = entry.relative === '' ? entry.path : entry.relative;
+  if (options.noClobber && (await exists(to.fs, path))) return;
+  if (stats.isSymbolicLink()) {
+    options.onFile?.('link', from.show(entry.path), to.show(path));
+    if (options.dryRun) return;
+    await replaceSymlink(to.fs, path, await from.fs.readlink(entry.path));
+    if (options.preserve) await to.fs.lutimes(path, stats.atime, stats.mtime).catch(ignoreUnsupported);
+    return;
+  }
+  if (!stats.isFile()) {
+    const kind = stats.isFIFO() ? 'FIFO' : stats.isSocket() ? 'socket' : 'device';
+    throw Object.assign(new Error(`EINVAL: a ${kind} is not copied, cp '${entry.path}'`), { code: 'EINVAL', path: entry.path });
+  }
+  options.onFile?.('copy', from.show(entry.path), to.show(path));
+  if (!options.dryRun) await copyFile(from.fs, entry.path, to, path, stats, options, progress);
+  progress.files++;
+}
+
+async function copyFile(
+  from: Files,
+  source: string,
+  place: Place,
+  destination: string,
+  stats: Stats,
+  options: CopyOptions,
+  progress: Progress,
+): Promise<void> {
+  const to = place.fs;
+  const input = await from.open(source, 'r');
+  try {
+    const there = await to.stat(destination).catch(() => undefined);
+    if (there?.isDirectory()) throw failure('EISDIR', 'is a directory', destination);
+    const path = options.atomic ? beside(destination) : destination;
+    const output = await to.open(path, options.atomic ? 'wx' : 'w', stats.mode & 0o777);
+    try {
+      await copyContent(input, output, stats.size, options, progress);
+      await output.close();
+      if (options.preserve) await keepAttributes(to, path, stats);
+      if (options.atomic) await to.rename(path, destination);
+    } catch (error) {
+      await output.close().catch(() => undefined);
+      // Also after an interruption, when the place itself does nothing any more.
+      if (options.atomic) await (place.remote ?? to).unlink(path).catch(() => undefined);
+      throw error;
+    }
+  } finally {
+    await input.close().catch(() => undefined);
+  }
+}
+
+/** A name of its own in the same directory, hidden. */
+function beside(path: string): string {
+  const slash = path.lastIndexOf('/') + 1;
+  return `${path.slice(0, slash)}.${path.slice(slash, slash + 200)}.${randomBytes(4).toString('hex')}.part`;
+}
+
+/** Parts of the file in flight, each read and then written; the end is where nothing more is read. */
+async function copyContent(from: FileHandle, to: FileHandle, size: number, { signal }: CopyOptions, progress: Progress): Promise<void> {
+  let next = 0;
+  let end = Number.POSITIVE_INFINITY;
+  const parts = Math.max(1, Math.min(PARTS, Math.ceil(size / PART)));
+  await inParallel(Array.from({ length: parts }), parts, async () => {
+    const buffer = Buffer.allocUnsafe(Math.min(PART, Math.max(4096, size + 1)));
+    while (next < end) {
+      signal?.throwIfAborted();
+      const at = next;
+      next += buffer.length;
+      for (let done = 0; done < buffer.length && at + done < end; ) {
+        const { bytesRead } = await from.read(buffer, done, buffer.length - done, at + done);
+        if (bytesRead === 0) {
+          end = Math.min(end, at + done);
+          break;
+        }
+        for (let written = 0; written < bytesRead; ) {
+          const { bytesWritten } = await to.write(buffer, done + written, bytesRead - written, at + done + written);
+          written += bytesWritten;
+        }
+        done += bytesRead;
+        progress.bytes += bytesRead;
+      }
+    }
+  });
+}
+
+async function keepAttributes(fs: Files, path: string, stats: Stats): Promise<void> {
+  await fs.chmod(path, stats.mode & 0o7777);
+  await fs.utimes(path, stats.atimeMs / 1000, stats.mtimeMs / 1000);
+}
+
+async function replaceSymlink(fs: Files, path: string, target: string): Promise<void> {
+  try {
+    await fs.symlink(target, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    await fs.unlink(path);
+    await fs.symlink(target, path);
+  }
+}
+
+function exists(fs: Files, path: string): Promise<boolean> {
+  return fs.lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function failure(code: string, text: string, path: string): Error {
+  return Object.assign(new Error(`${code}: ${text}, cp '${path}'`), { code, path });
+}
+
+function ignoreUnsupported(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EOPNOTSUPP' && error.code !== 'ENOSYS') throw error;
+}
+
+/** Where each source goes: into the destination if that is a directory, or must be one; else it becomes it. */
+export async function destinationFor(to: Place, sources: number): Promise<(name: string) => Place> {
+  const directory = await to.fs.stat(to.path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  if (directory) return (name) => placeAt(to, join(to.path, name));
+  if (sources > 1 || to.path.endsWith('/')) {
+    throw Object.assign(new Error(`ENOTDIR: not a directory, cp '${to.show()}'`), { code: 'ENOTDIR', path: to.show() });
+  }
+  return () => to;
+}

@@ -1,0 +1,48 @@
+import { ErrnoError } from '../../lib/index.js';
+import { failureLine } from '../failure.js';
+
+/** Failures of one operand among several: each is told when it happens, the rest is done all the same, and the exit code is 1. */
+export class Problems {
+  #count = 0;
+  #progress: { hidden(print: () => void): void } | undefined;
+
+  /** Whose line on the terminal has to make way for a message. */
+  set progress(progress: { hidden(print: () => void): void }) {
+    this.#progress = progress;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Tells of a failure. What ends everything, such as a lost connection, is thrown on. */
+  tell(error: unknown, shown?: string): void {
+    if (!isOperand(error)) throw error;
+    this.#count++;
+    process.exitCode = 1;
+    const at = (error as NodeJS.ErrnoException).path;
+    const line = failureLine(error);
+    const text = shown !== undefined && at !== undefined ? line.replace(at, shown) : line;
+    const print = (): void => console.error(text);
+    if (this.#progress === undefined) print();
+    else this.#progress.hidden(print);
+  }
+
+  /** Runs `work`; whether it went well. */
+  async try(work: () => Promise<unknown>, shown?: string): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.tell(error, shown);
+      return false;
+    }
+  }
+}
+
+/** Whether it is about one file, and not the whole command or its connection. */
+function isOperand(error: unknown): boolean {
+  if (error instanceof ErrnoError) return true;
+  const { code, name } = error as NodeJS.ErrnoException;
+  return name !== 'AbortError' && name !== 'ConnectionLostError' && typeof code === 'string' && /^E[A-Z0-9]+$|^ERR_FS_/.test(code);
+}

@@ -1,0 +1,55 @@
+import type { Stats } from 'node:fs';
+import { type Files, join } from './place.js';
+import { inParallel } from './pool.js';
+import type { Problems } from './problems.js';
+
+/** A file below a root, by the names that lead there. */
+export interface Entry {
+  /** From the root: "" is the root itself. */
+  readonly relative: string;
+  readonly path: string;
+  readonly depth: number;
+  readonly stats: Stats;
+}
+
+/** Entries of one directory that are asked about at the same time. */
+const ASKING = 32;
+
+/**
+ * A file and all below it, directories before what is in them, names sorted; symlinks are not followed. What cannot be read is told
+ * of and left out.
+ */
+export async function* walk(
+  fs: Files,
+  root: string,
+  problems: Problems,
+  options: { maxDepth?: number | undefined; follow?: boolean } = {},
+): AsyncGenerator<Entry, void, undefined> {
+  const stats = options.follow ? await fs.stat(root) : await fs.lstat(root);
+  yield* descend(fs, { relative: '', path: root, depth: 0, stats }, problems, options.maxDepth ?? Number.POSITIVE_INFINITY);
+}
+
+async function* descend(fs: Files, entry: Entry, problems: Problems, maxDepth: number): AsyncGenerator<Entry, void, undefined> {
+  yield entry;
+  if (!entry.stats.isDirectory() || entry.depth >= maxDepth) return;
+  let names: string[] = [];
+  const read = await problems.try(async () => {
+    names = (await fs.readdir(entry.path)).sort();
+  });
+  if (!read) return;
+  const children = new Map<string, Stats>();
+  await inParallel(names, ASKING, async (name) => {
+    try {
+      children.set(name, await fs.lstat(join(entry.path, name)));
+    } catch (error) {
+      // Gone since it was listed.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') problems.tell(error);
+    }
+  });
+  for (const name of names) {
+    const stats = children.get(name);
+    if (stats === undefined) continue;
+    const relative = join(entry.relative, name);
+    yield* descend(fs, { relative, path: join(entry.path, name), depth: entry.depth + 1, stats }, problems, maxDepth);
+  }
+}
