@@ -91,6 +91,11 @@ export class Recovery {
     this.#watch(session);
   }
 
+  /** Milliseconds of silence; 0: any. */
+  get #patience(): number {
+    return (this.#options.silence ?? SILENCE) * 1000;
+  }
+
   get down(): boolean {
     return this.#down;
   }
@@ -110,7 +115,7 @@ export class Recovery {
    * comes, the server is asked something that it can answer whatever its disks do; if it stays silent the session is over.
    */
   #listenTo(session: Session): NodeJS.Timeout | undefined {
-    const patience = (this.#options.silence ?? SILENCE) * 1000;
+    const patience = this.#patience;
     if (patience <= 0) return undefined;
     let heard = -1;
     let since = performance.now();
@@ -246,7 +251,7 @@ export class Recovery {
     const { signal } = this.#ending;
     let session: Session | undefined;
     try {
-      session = await this.#redial(signal);
+      session = await this.#redial(this.#patience > 0 ? AbortSignal.any([signal, AbortSignal.timeout(this.#patience)]) : signal);
       if (signal.aborted) throw new Error('closed');
       if (session.dialect !== this.#session.dialect) throw new Error(`the server speaks ${session.dialect} now`);
       const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
@@ -256,8 +261,10 @@ export class Recovery {
         clearInterval(guard),
       );
       for (const { fid, code } of casualties) {
-        this.counters.casualties++;
         this.#broken.set(fid.number, code);
+        // That a file is gone which this client removed itself, and has not open, is no news.
+        if (fid.place.gone && fid.opened === undefined) continue;
+        this.counters.casualties++;
         this.#tell({ type: 'casualty', path: fid.path, code });
       }
       if (session.lost !== undefined) throw session.lost;

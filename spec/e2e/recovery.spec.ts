@@ -160,9 +160,9 @@ requires(
       ready: { line: /mounted at/ },
     });
     let kills = 0;
-    const done = () => kills >= KILLS;
     const stop = at('stop');
     const failed = new AbortController();
+    const done = () => kills >= KILLS || failed.signal.aborted;
     const working = <T>(work: Promise<T>): Promise<T> =>
       work.catch((error: unknown) => {
         failed.abort();
