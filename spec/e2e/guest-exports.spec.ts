@@ -13,27 +13,23 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 const exported = ['/', '/proc', '/sys'] as const;
 type Exported = (typeof exported)[number];
 
-/** The name of the virtio-serial port that carries an export: a port carries one conversation. */
-const portName = (aname: Exported): string => `org.ninep.${aname.slice(1) || 'root'}`;
+/** diod does not go from one file system into another: each is exported by its name. */
+const DIOD = `diod -f -n -c /dev/null -L stderr ${exported.map((aname) => `-e ${aname}`).join(' ')}`;
 
-/**
- * diod in the guest, which does not go from one file system into another: each is exported by its name. One on a tcp port, and one for whoever is behind each virtio-serial port. A port reads as ended while nobody is
- * there, and when its client goes, so those are started again and again.
- */
-const SCRIPT = `
+const START = `
 echo 'only in the guest' > /root/note
 ln -s note /root/link
-diod -f -n -c /dev/null -L stderr -l 0.0.0.0:5640 -e / -e /proc -e /sys &
-serve() {
-  while :; do
-    diod -f -n -c /dev/null -L stderr -r 3 -w 3 -e "$2" 3<> "/dev/virtio-ports/$1" > /dev/null 2>&1 || true
-    sleep 0.1
-  done
-}
-${exported.map((aname) => `serve ${portName(aname)} ${aname} &`).join(' ')}
+${DIOD} -l 0.0.0.0:5640 > /dev/null 2>&1 &
 until netstat -ltn | grep -q :5640; do sleep 0.1; done
-echo serving
-read -r line || true`;
+mount -t debugfs debugfs /sys/kernel/debug`;
+
+/** A virtio-serial port carries one conversation, and reads as ended until its host is there: diod is started then. */
+const serveOn = (port: string): string => `
+device=$(readlink -f /dev/virtio-ports/${port})
+{
+  until grep -q 'host_connected: 1' /sys/kernel/debug/virtio-ports/\${device##*/}; do sleep 0.1; done
+  exec ${DIOD} -r 3 -w 3 3<> "$device"
+} > /dev/null 2>&1 &`;
 
 requires(
   'guest',
@@ -41,25 +37,37 @@ requires(
   'mount',
 )('a guest exports its files', () => {
   const directory = new TemporaryDirectory('exports');
+  const ports = Array.from({ length: 8 }, (_, index) => `org.ninep.${index}`);
+  const free = [...ports];
   let guest: Guest;
 
   beforeAll(async () => {
-    guest = await bootGuest({ script: SCRIPT, programs: ['diod'], forward: [5640], serial: exported.map(portName) });
-    await guest.said(/serving/);
+    guest = await bootGuest({
+      steps: { start: START, ...Object.fromEntries(ports.map((port) => [port, serveOn(port)])) },
+      programs: ['diod'],
+      forward: [5640],
+      serial: ports,
+    });
+    await guest.step('start');
   });
   afterAll(async () => {
     await guest?.kill();
     directory.remove();
   });
 
-  const ways = [
-    { way: 'a forwarded tcp port', address: (aname: Exported): string => `tcp://127.0.0.1:${guest.port(5640)}${aname}` },
-    { way: 'virtio-serial', address: (aname: Exported): string => `unix:${guest.serial(portName(aname))}?aname=${aname}` },
-  ];
+  const overTcp = (aname: Exported): Promise<string> => Promise.resolve(`tcp://127.0.0.1:${guest.port(5640)}${aname}`);
+  const overSerial = async (aname: Exported): Promise<string> => {
+    const port = free.pop() ?? '';
+    await guest.step(port);
+    return `unix:${guest.serial(port)}?aname=${aname}`;
+  };
 
-  describe.each(ways.map((one) => [one.way, one] as const))('over %s', (_, { way, address }) => {
+  describe.each([
+    ['a forwarded tcp port', overTcp],
+    ['virtio-serial', overSerial],
+  ])('over %s', (way, address) => {
     test('the API reads the guest’s kernel, not the host’s', async () => {
-      await using client = await connect(address('/proc'));
+      await using client = await connect(await address('/proc'));
       await using fid = await client.root.walk(['sys', 'kernel', 'osrelease']);
       await fid.open(0);
       const buffer = new Uint8Array(4096);
@@ -69,9 +77,9 @@ requires(
     });
 
     test('ninep cat and ls', async () => {
-      expect((await ninep(['cat', address('/proc'), 'sys/kernel/osrelease'])).stdout).toBe(`${guest.release}\n`);
-      expect((await ninep(['cat', address('/'), 'root/note'])).stdout).toBe('only in the guest\n');
-      expect((await ninep(['ls', address('/sys'), 'class/net'])).stdout.split('\n')).toContain('eth0');
+      expect((await ninep(['cat', `${await address('/proc')}#/sys/kernel/osrelease`])).stdout).toBe(`${guest.release}\n`);
+      expect((await ninep(['cat', `${await address('/')}#/root/note`])).stdout).toBe('only in the guest\n');
+      expect((await ninep(['ls', `${await address('/sys')}#/class/net`])).stdout.split('\n')).toContain('eth0');
     });
 
     test('ninep mount shows /, /proc and /sys on the host', async () => {
@@ -80,7 +88,7 @@ requires(
       try {
         for (const aname of exported) {
           mkdirSync(at(aname), { recursive: true });
-          await ninep(['mount', address(aname), at(aname)]);
+          await ninep(['mount', await address(aname), at(aname)]);
           mounts.push(at(aname));
         }
         const { stdout } = await shell(
@@ -108,10 +116,9 @@ requires(
 
   test('a mount outlives the guest’s reboot', async () => {
     await using rebooted = await bootGuest({
-      script: SCRIPT,
+      script: `${START}\necho serving; read -r line`,
       programs: ['diod'],
       forward: [5640],
-      serial: exported.map(portName),
       reboot: true,
     });
     await rebooted.said(/serving/);
