@@ -377,7 +377,8 @@ export class Session implements Receiver, FrameHandler {
   #watch<N extends TName>(call: Call<N>, signal: AbortSignal): void {
     const aborted = () => this.#giveUp(call as unknown as Call, abortError(signal));
     // One signal may stand for any number of requests: a large read alone is many.
-    setMaxListeners(0, signal);
+    // (A mount gives each request something lighter that does as much.)
+    if (signal instanceof AbortSignal) setMaxListeners(0, signal);
     signal.addEventListener('abort', aborted, { once: true });
     call.unwatch = () => signal.removeEventListener('abort', aborted);
   }

@@ -242,6 +242,8 @@ export class Device {
   }
 
   #errno(error: unknown): number {
+    // What carries no errno is nobody's answer but a mistake, here or in what is below.
+    if ((error as NodeJS.ErrnoException).code === undefined) trace('%O', error);
     return this.#operations.errno?.(error) ?? errnoOf(error);
   }
 
