@@ -53,16 +53,43 @@ class Listing {
     this.#first += passed;
   }
 
+  /**
+   * The next piece. QEMU answers ENOENT where a file vanishes while it makes the stats, and does not come back to what it had read before that
+   * (interop: concurrency.list-and-change): so it is made to start again, and what was passed already is read over.
+   */
+  async #piece(fid: Fid, options: RequestOptions | undefined): Promise<Uint8Array> {
+    const read = async (offset: number): Promise<Uint8Array> =>
+      (await fid.client.request('Tread', { fid: fid.number, offset, count: fid.iounit }, options)).data;
+    for (let tries = 1; ; tries++) {
+      try {
+        if (tries > 1) {
+          let at = 0;
+          while (at < this.#offset) {
+            const { length } = await read(at);
+            if (length === 0) return new Uint8Array(0);
+            at += length;
+          }
+          this.#offset = at;
+        }
+        return await read(this.#offset);
+      } catch (error) {
+        if (tries === TRIES || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      }
+    }
+  }
+
   async #more(fid: Fid, options: RequestOptions | undefined): Promise<void> {
     // What lies before what is wanted now has been passed.
     this.#pass(this.#first + this.#kept.length);
-    const { data } = await fid.client.request('Tread', { fid: fid.number, offset: this.#offset, count: fid.iounit }, options);
+    const data = await this.#piece(fid, options);
     this.#offset += data.length;
     this.#ended = data.length === 0;
     let cookie = this.#first;
     for (const stat of decodeStats(data, fid.client.dialect === VERSION_U)) this.#kept.push(entryOf(stat, ++cookie));
   }
 }
+
+const TRIES = 8;
 
 function entryOf(stat: LegacyStat, cookie: number): DirectoryEntry {
   return { qid: stat.qid, offset: BigInt(cookie), type: modeOf(stat) >>> 12, name: stat.name };

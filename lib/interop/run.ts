@@ -154,11 +154,11 @@ class Bench implements Ground {
 
   async #first(): Promise<Wire> {
     for (const dialect of this.#asked === undefined ? [VERSION_L, VERSION_U, VERSION_LEGACY] : [this.#asked]) {
+      this.dialect = dialect as Dialect;
       const wire = await this.dial();
       try {
         const { version, msize } = await this.#limited(wire, wire.version(this.#asking, dialect));
         if (version === dialect) {
-          this.dialect = dialect as Dialect;
           this.msize = msize;
           return wire;
         }
@@ -172,7 +172,7 @@ class Bench implements Ground {
   }
 
   async dial(): Promise<Wire> {
-    return new Wire(await this.#dial());
+    return new Wire(await this.#dial(), this.dialect);
   }
 
   async connect(msize = this.#asking): Promise<Wire> {
@@ -279,6 +279,8 @@ class Bench implements Ground {
       if (stray !== undefined) verdict = { outcome: 'deviates', saw: stray };
     } catch (error) {
       verdict = judge(error);
+      // A check that does several things at once may have failed in the midst of them: none of that is to go on beside the next one.
+      if (trial.unanswered.length > 0) trial.giveUp(new Error('the check has failed'));
     }
     this.#options.watch?.end(check);
     clearTimeout(timer);

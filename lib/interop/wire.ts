@@ -8,8 +8,8 @@ import { Deviation } from './outcome.js';
 
 /** A reply as it came. */
 export type Answer = Message & {
-  /** Bytes of its frame. */
-  size: number;
+  /** Its bytes. */
+  frame: Uint8Array;
   /** How many replies had come before it on this connection. */
   order: number;
 };
@@ -39,7 +39,7 @@ export interface Posted {
 export class Wire implements Receiver {
   readonly #transport: Transport;
   readonly #waiters = new Map<number, Waiter[]>();
-  #codec = new Codec(VERSION_L);
+  #codec: Codec;
   #target = Buffer.allocUnsafe(256 * 1024);
   #pending: Buffer = Buffer.alloc(0);
   #lost: Error | undefined;
@@ -56,8 +56,10 @@ export class Wire implements Receiver {
   readonly #over: Promise<void>;
   #ended: () => void = () => {};
 
-  constructor(transport: Transport) {
+  /** `dialect`: what its messages are in before a version was agreed on. */
+  constructor(transport: Transport, dialect: Dialect) {
     this.#transport = transport;
+    this.#codec = new Codec(dialect);
     this.#over = new Promise((resolve) => {
       this.#ended = resolve;
     });
@@ -223,7 +225,7 @@ export class Wire implements Receiver {
       return;
     }
     try {
-      waiter.resolve({ ...this.#codec.decode(frame), size: frame.length, order: this.#arrivals++ });
+      waiter.resolve({ ...this.#codec.decode(frame), frame, order: this.#arrivals++ });
     } catch (error) {
       waiter.reject(error instanceof ProtocolError ? error : new Deviation(String(error)));
     }

@@ -8,7 +8,14 @@ export interface Raw {
 }
 
 /** What a saboteur does with a message: passes it on (changed or not), or does something else. */
-export type Deed = { pass: Message } | { answer: Message } | 'swallow' | 'close' | { send: readonly Message[] } | undefined;
+export type Deed =
+  | { pass: Message }
+  | { answer: Message }
+  | 'swallow'
+  | 'close'
+  | { send: readonly Message[] }
+  | { spoil: (frame: Uint8Array) => void }
+  | undefined;
 
 /** Breaks some answer of a server that is right. */
 export interface Saboteur {
@@ -61,6 +68,10 @@ export function middle(server: Transport, dialect: Dialect, armed: () => Saboteu
       else if (deed === 'swallow') return;
       else if ('send' in deed) for (const message of deed.send) send(inner, message);
       else if ('pass' in deed) send(inner, deed.pass);
+      else if ('spoil' in deed) {
+        deed.spoil(frame);
+        inner.send([frame]);
+      }
     },
     () => {
       if (armed()?.holds !== true) void inner.close();

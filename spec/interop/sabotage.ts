@@ -174,6 +174,11 @@ export function respond<N extends TName>(name: N, body: (asked: Body<N>) => Repl
   };
 }
 
+/** The bytes of the answer are spoilt. */
+export function spoil<N extends TName>(name: N, change: (frame: Uint8Array) => void): Saboteur {
+  return { reply: (_, request) => (is(request, name, always) ? { spoil: change } : undefined) };
+}
+
 /** The answer never comes. */
 export function swallow<N extends TName>(name: N, when: When<N> = always): Saboteur {
   return { reply: (_, request) => (is(request, name, when) ? 'swallow' : undefined) };

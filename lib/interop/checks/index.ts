@@ -15,12 +15,13 @@ import { readdir } from './readdir.js';
 import { remove } from './remove.js';
 import { rename } from './rename.js';
 import { stat } from './stat.js';
+import { statfs } from './statfs.js';
 import { version_ } from './version.js';
 import { walk } from './walk.js';
 import { acls, xattr } from './xattr.js';
 
 const unsorted = [
-  ...[version_, attach, walk, open, create, io, readdir, attributes, stat, xattr, acls],
+  ...[version_, attach, walk, open, create, io, readdir, attributes, statfs, stat, xattr, acls],
   ...[links, rename, remove, locks, flush_, limits, malformed, concurrency, confinement],
 ].flat();
 

@@ -37,6 +37,15 @@ const attributes: Check[] = checks(
         same([name, length, qid.path, octal(mode & 0o777)], ['file', 5, file.qid.path, octal(0o644)], 'name, length, path and mode');
       },
     ],
+    'stat.size': [
+      'The stat of Rstat stands behind its size in bytes, as its own size stands in it',
+      async (t) => {
+        const file = await t.file();
+        const { frame } = await t.wire.post('Tstat', { fid: file.number }).answer;
+        same((frame[7] ?? 0) | ((frame[8] ?? 0) << 8), frame.length - 9, 'the size');
+      },
+      { source: 'stat(5): stat[n]' },
+    ],
     'stat.directory': [
       'The stat of a directory says that it is one, and has no length',
       async (t) => {

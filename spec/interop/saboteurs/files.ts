@@ -28,6 +28,7 @@ import {
   permit,
   pretend,
   respond,
+  spoil,
   twist,
 } from '../sabotage.js';
 import { bad, family, odd } from './names.js';
@@ -314,6 +315,10 @@ export const older: Record<string, Saboteur> = {
     respond('Tread', () => ({ data: Buffer.alloc(1) })),
   ),
   'stat.fields': twist('Tstat', ({ stat }) => ({ stat: { ...stat, name: 'other' } })),
+  'stat.size': spoil('Tstat', (frame) => {
+    frame[7] = 0;
+    frame[8] = 0;
+  }),
   'stat.directory': twist('Tstat', ({ stat }) => ({ stat: { ...stat, mode: 0o755 } })),
   ...family('stat.', ['unknown-fid'], () => permit('Tstat')),
   'stat.open': twist('Tstat', ({ stat }) => ({ stat: { ...stat, length: stat.length + 1 } })),
