@@ -6,7 +6,7 @@ import { STAT_WORDS, STATFS_WORDS } from './stat.js';
 
 /**
  * The native half of the package fuse-native (2.2.6, the last one). Its JavaScript half is gone round: that puts a clock on every request which answers
- * while the operation still runs, turns libfuse's own trace on for any `*` in DEBUG, drops the descriptor of an fstat, hands values back that are longer than the
+ * while the operation still runs, turns libfuse's own trace on for any `*` in DEBUG, forgets which file an fstat is about, hands values back that are longer than the
  * caller's buffer, and unmounts through a shell.
  *
  * libfuse calls on threads of its own; each waits until `fuse_native_signal_NAME` has brought the answer.
@@ -28,7 +28,7 @@ export interface Binding {
 }
 
 /** What libfuse's thread waits in, the operation's number, and its arguments. */
-export type Handler = (waiter: unknown, operation: number, ...args: never[]) => void;
+export type Handler = (waiter: Buffer, operation: number, ...args: never[]) => void;
 
 /** What each operation is called with; offsets and sizes come as their lower and upper 32 bits. */
 export interface Calls {
@@ -112,7 +112,8 @@ export function handlersOf(
     const signal = binding[`fuse_native_signal_${name}`] as (waiter: unknown, result: number, ...values: unknown[]) => void;
     const call = calls[name] as (...args: never[]) => unknown;
     implemented[operation] = 1;
-    handlers[operation] = (waiter, _, ...args) => {
+    handlers[operation] = (waiter: Buffer, _, ...args) => {
+      if (name === 'utimens') putSecondTime(waiter, args);
       const answer = (result: number, value: unknown): void => signal(waiter, result, ...(back[name]?.(args, value) ?? []));
       // Never before this function has returned: libfuse's thread may ask again at once, in the same place of memory.
       Promise.resolve()
@@ -124,6 +125,17 @@ export function handlersOf(
     };
   }
   return { handlers, implemented };
+}
+
+/** Where fuse-native keeps the two times of utimens in its own memory, on hosts of 64 bits; milliseconds as 64-bit integers. */
+const ATIME_AT = 104;
+const MTIME_AT = 112;
+
+/** It passes the first time twice. The second is still in its memory, and is believed if the first is where it is expected. */
+function putSecondTime(waiter: Buffer, args: unknown[]): void {
+  if (waiter.readUInt32LE(ATIME_AT) !== args[1] || waiter.readUInt32LE(ATIME_AT + 4) !== args[2]) return;
+  args[3] = waiter.readUInt32LE(MTIME_AT);
+  args[4] = waiter.readUInt32LE(MTIME_AT + 4);
 }
 
 /** Why the other back-end is not to be had, in one line. */

@@ -37,8 +37,8 @@ export interface NativeMount {
 
 /** What one line says at start-up of a mount that is less than the kernel back-end's. */
 export const LIMITS =
-  'the native back-end keeps locks on this host, cannot tell callers apart, shows 32-bit inode numbers and milliseconds, sets both times of a file to the first, ' +
-  'and a process that waits for the server cannot be killed';
+  'the native back-end keeps locks on this host, cannot tell callers apart, shows 32-bit inode numbers and milliseconds, sets the two times of a file ' +
+  'only together, and a process that waits for the server cannot be killed';
 
 /** The longest mount point and option text that fuse-native takes. */
 const LONGEST = 1023;

@@ -15,7 +15,7 @@ import {
 import type { Body, OperationName } from '../kernel/opcodes.js';
 import { Early, Lent } from '../kernel/structs.js';
 import type { Calls } from './binding.js';
-import type { Paths, Place } from './paths.js';
+import { type Paths, type Place, REPLACEMENT } from './paths.js';
 import { entryWords, statfsWords, statWords } from './stat.js';
 
 const O_RDWR = 2;
@@ -211,5 +211,5 @@ function time(milliseconds: number): { sec: number; nsec: number } {
 function isFit(name: string): boolean {
   const bytes = textBytes(name);
   if (bytes === 0 || bytes > NAME_MAX || name.includes('/') || name.includes('\0')) return false;
-  return Buffer.from(textToBytes(name)).toString() === name;
+  return !name.includes(REPLACEMENT) && Buffer.from(textToBytes(name)).toString() === name;
 }

@@ -141,7 +141,12 @@ export class Paths {
   }
 }
 
+/** What fuse-native makes of bytes that are not UTF-8: several names become one, so none of them is let through. */
+export const REPLACEMENT = '\ufffd';
+
+/** EILSEQ for a name that cannot be told from others. */
 function split(path: string): { directory: string; name: string } {
+  if (path.includes(REPLACEMENT)) throw new ErrnoError('EILSEQ');
   const slash = path.lastIndexOf('/');
   return { directory: path.slice(0, slash) || '/', name: path.slice(slash + 1) };
 }
