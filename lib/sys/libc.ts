@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { getSystemErrorMap } from 'node:util';
+import { koffiPath } from './koffi.js';
 
 /**
  * The C library of this process, called through koffi. Nothing is loaded before the first call, so a program that never needs
@@ -33,7 +34,7 @@ export function lazy<T extends object>(make: () => T): () => T {
 const library = lazy(() => {
   let koffi: Koffi;
   try {
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    koffi = createRequire(import.meta.url)(koffiPath()) as Koffi;
   } catch (cause) {
     throw new Error(`system calls need the package koffi, which does not load on this host (${process.platform}-${process.arch})`, {
       cause,

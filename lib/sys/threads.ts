@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { type CallName, calls, prototypes, type Word } from './calls.js';
+import { koffiPath } from './koffi.js';
 import { background } from './libc.js';
 
 /** Threads that make system calls which may block. */
@@ -87,7 +87,7 @@ export class OwnThreads implements Threads {
   }
 
   #grow(): Worker {
-    const koffi = createRequire(import.meta.url).resolve('koffi');
+    const koffi = koffiPath();
     const worker = new Worker(SOURCE, { eval: true, workerData: { koffi, prototypes }, execArgv: [], stdin: false });
     worker.on('message', (result: number) => this.#done(worker, result));
     worker.on('error', (error) => this.#failed(worker, error));
