@@ -126,6 +126,8 @@ export async function inspectColumn({ name, dialect, version, start }: Column, o
     const { aname } = peer;
     return await interop(() => peer.dial(), { dialect, aname, server: `${name} ${version()}`, restart: () => peer.restart(), ...options });
   } finally {
+    // A server may have left paths longer than PATH_MAX, which only a walk takes away.
+    execFileSync('rm', ['-rf', '--', directory.path]);
     directory.remove();
   }
 }

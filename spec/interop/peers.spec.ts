@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { type Report, summary } from '../../lib/interop/index.js';
+import { requires } from '../support/requires.js';
+import { expectationOf, readExpectation } from './expectations.js';
+import { columns, inspectColumn } from './peers.js';
+
+/**
+ * What every run holds against what was seen before. The other columns of the matrix cost minutes: NINEP_INTEROP=all runs them too, and
+ * `spec/interop/matrix.ts` writes anew what is expected.
+ */
+const usual = ['qemu-mapped-xattr', 'qemu-none-u', 'diod', 'ninep-mapped-xattr', 'ninep-none'];
+
+for (const column of columns) {
+  if (!usual.includes(column.key) && process.env['NINEP_INTEROP'] !== 'all') continue;
+  const expected = readExpectation(column.key);
+  if (expected === undefined) continue;
+
+  requires(...column.needs)(`${column.name}, ${column.dialect}`, () => {
+    test('does what it did before', { timeout: 600_000 }, async (context) => {
+      const version = column.version();
+      // Another version may well do something else; Debian pins the one that CI has.
+      if (version !== expected.version && process.env['NINEP_REQUIRE'] !== 'all') {
+        context.skip(`it is ${version}, and ${expected.version} was seen`);
+      }
+      const report = await inspectColumn(column);
+      expect({ ...expectationOf(report, version).outcomes }, describe(report, expected.outcomes)).toEqual(expected.outcomes);
+      if (column.key.startsWith('ninep')) expect(report.counts.error, summary(report)).toBe(0);
+    });
+  });
+}
+
+/** What differs, with what was seen. */
+function describe(report: Report, expected: Readonly<Record<string, string>>): string {
+  const lines = report.results
+    .filter(({ id, outcome }) => (expected[id] ?? 'pass') !== outcome)
+    .map(({ id, outcome, saw }) => `${id}: ${outcome}, not ${expected[id] ?? 'pass'}${saw === undefined ? '' : ` (${saw})`}`);
+  return `${report.server}\n${lines.join('\n')}\n`;
+}
