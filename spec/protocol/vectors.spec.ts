@@ -9,6 +9,8 @@ interface Vector {
   hex: string;
   fields: Record<string, unknown>;
   source: string;
+  /** Why its peer's bytes are not the ones that we would write. */
+  decodeOnly?: string;
 }
 
 const folder = new URL('../../fixtures/vectors/', import.meta.url);
@@ -41,11 +43,11 @@ describe.each(files)('$name', ({ dialect, vectors }) => {
   const codec = new Codec(dialect);
 
   test.each(vectors.map((vector) => [`${vector.message} ${vector.hex.slice(0, 64)}`, vector] as const))('%s', (_, vector) => {
-    const { message, tag, hex, fields, source } = vector;
+    const { message, tag, hex, fields, source, decodeOnly } = vector;
     expect(source).not.toBe('');
     const decoded = codec.decode(Buffer.from(hex, 'hex'));
     expect({ name: decoded.name, tag: decoded.tag, body: plain(decoded.body) }).toEqual({ name: message, tag, body: fields });
-    expect(Buffer.from(codec.encode(message, tag, body(fields) as never)).toString('hex')).toBe(hex);
+    if (decodeOnly === undefined) expect(Buffer.from(codec.encode(message, tag, body(fields) as never)).toString('hex')).toBe(hex);
   });
 });
 
