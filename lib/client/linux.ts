@@ -29,18 +29,14 @@ export const linux: Verbs = {
 
   getattr: (fid, requestMask, options) => fid.client.request('Tgetattr', { fid: fid.number, requestMask }, options),
 
-  async setattr(fid, change, options) {
-    const whole = await withKind(fid, change, options);
-    const set = (part: AttributeChange): Promise<unknown> =>
-      fid.client.request('Tsetattr', { fid: fid.number, ...setattrBody(part) }, options);
-    const { size, atime, mtime, ...rest } = whole;
-    if (size === undefined || (atime === undefined && mtime === undefined)) {
-      await set(whole);
-      return;
-    }
-    // QEMU sets the times before it cuts the file, which brings them up to date again (interop: setattr.several).
-    await set({ ...rest, size });
-    await set({ atime, mtime });
+  // What needs no more than one message has left before this returns: who keeps order sends what depends on it right behind (fuse/ordered.ts).
+  setattr(fid, change, options) {
+    const { mode } = change;
+    if (mode === undefined || (mode & S_IFMT) !== 0) return setWhole(fid, change, options);
+    if (fid.isDirectory) return setWhole(fid, { ...change, mode: S_IFDIR | mode }, options);
+    return linux
+      .getattr(fid, GETATTR_MODE, options)
+      .then((found) => setWhole(fid, { ...change, mode: (found.mode & S_IFMT) | mode }, options));
   },
 
   async readdir(fid, offset, count, options) {
@@ -132,14 +128,20 @@ export const linux: Verbs = {
 };
 
 /**
- * The change with the kind of file in its mode, as Linux's own client sends it: QEMU's mapped models keep the mode as it comes, and
- * the file would be of no kind any more (interop: setattr.mode).
+ * Sets what is to change, of which the mode has the kind of file in it, as Linux's own client sends it: QEMU's mapped models keep the mode as
+ * it comes, and the file would be of no kind any more (interop: setattr.mode).
  */
-async function withKind(fid: Fid, change: AttributeChange, options: RequestOptions | undefined): Promise<AttributeChange> {
-  const { mode } = change;
-  if (mode === undefined || (mode & S_IFMT) !== 0) return change;
-  const kind = fid.isDirectory ? S_IFDIR : (await linux.getattr(fid, GETATTR_MODE, options)).mode & S_IFMT;
-  return { ...change, mode: kind | mode };
+async function setWhole(fid: Fid, change: AttributeChange, options: RequestOptions | undefined): Promise<void> {
+  const set = (part: AttributeChange): Promise<unknown> =>
+    fid.client.request('Tsetattr', { fid: fid.number, ...setattrBody(part) }, options);
+  const { size, atime, mtime, ...rest } = change;
+  if (size === undefined || (atime === undefined && mtime === undefined)) {
+    await set(change);
+    return;
+  }
+  // QEMU sets the times before it cuts the file, which brings them up to date again (interop: setattr.several).
+  await set({ ...rest, size });
+  await set({ atime, mtime });
 }
 
 /** Tremove does not say whether it removes a file or a directory: unlink(2) and rmdir(2) do. */
