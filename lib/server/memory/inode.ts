@@ -229,6 +229,7 @@ export class Inode {
   }
 
   getxattr(name: string): Uint8Array {
+    demandNamespace(name);
     const value = this.#xattrs?.get(name);
     if (value === undefined) throw failure('ENODATA');
     return value.slice();
@@ -239,6 +240,7 @@ export class Inode {
   }
 
   setxattr(name: string, value: Uint8Array, flags: number): void {
+    demandNamespace(name);
     const old = this.#xattrs?.get(name);
     if ((flags & XATTR_CREATE) !== 0 && old !== undefined) throw failure('EEXIST');
     if ((flags & XATTR_REPLACE) !== 0 && old === undefined) throw failure('ENODATA');
@@ -256,6 +258,7 @@ export class Inode {
   }
 
   removexattr(name: string): void {
+    demandNamespace(name);
     const old = this.#xattrs?.get(name);
     if (old === undefined) throw failure('ENODATA');
     this.#xattrs?.delete(name);
@@ -280,4 +283,9 @@ export class Inode {
     this.#locks.release(owner);
     if (this.#locks.empty) this.#locks = undefined;
   }
+}
+
+/** xattr(7): a name is in a namespace. An ACL (`system.`) would have to mean something, and nothing here looks at ACLs. */
+function demandNamespace(name: string): void {
+  if (!/^(user|trusted|security)\../s.test(name)) throw failure('EOPNOTSUPP');
 }
