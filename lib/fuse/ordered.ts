@@ -44,9 +44,10 @@ export class Ordered {
     this.#asking = true;
     try {
       const { fid } = await this.#client.root.xattrwalk(ORDERED_XATTR);
-      fid.clunk().catch(() => {});
       this.#kept = true;
+      await fid.clunk();
     } catch {
+      // No such attribute, or no connection: the next one is asked anew.
       this.#kept = false;
     }
     this.#session = session;
@@ -83,6 +84,8 @@ export class Ordered {
 
   /** Entries of an open directory with their attributes, as far as the server has them at once. Only where order is kept. */
   async readdirPlus(fid: Fid, offset: bigint, count: number, options?: RequestOptions): Promise<EntryPlus[]> {
+    // After a loss, nothing of that is agreed on.
+    if (!this.kept) return (await fid.readdir(offset, count, options)).map((entry) => ({ entry, attributes: undefined }));
     const { data } = await fid.client.request('Treaddir', { fid: fid.number, offset, count: READDIR_PLUS + count }, options);
     return decodeEntriesPlus(data);
   }

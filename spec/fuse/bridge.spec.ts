@@ -1,0 +1,307 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Client } from '../../lib/client/index.js';
+import { Bridge } from '../../lib/fuse/bridge.js';
+import { FATTR_SIZE, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import type { Body, OperationName, Reply } from '../../lib/fuse/kernel/opcodes.js';
+import { Request } from '../../lib/fuse/kernel/request.js';
+import { Early, Lent } from '../../lib/fuse/kernel/structs.js';
+import { type BridgeOptions, timeouts } from '../../lib/fuse/options.js';
+import { MemoryBackend } from '../../lib/server/memory/index.js';
+import { Server } from '../../lib/server/server.js';
+import { Session } from '../../lib/session/index.js';
+import { memoryPair } from '../../lib/transport/memory.js';
+import { GatedBackend } from '../support/gated.js';
+
+/** The bridge without a kernel: what it answers, what it keeps of the server, and what it makes of a hostile one. */
+let tree: MemoryBackend;
+let server: Server;
+let client: Client;
+let bridge: Bridge;
+/** Called before each method of the back-end. */
+let hold: (method: string) => Promise<void> | undefined;
+let unique = 2;
+
+async function begin(options: Partial<BridgeOptions> = {}, ordered = false, gated = true): Promise<void> {
+  tree = new MemoryBackend();
+  tree.writeFile('f', 'content');
+  tree.writeFile('d/e/g', 'deep');
+  hold = () => undefined;
+  // A gate hides what a back-end knows of its own nodes: nothing can be renamed through one.
+  server = new Server({ exports: { tree: gated ? new GatedBackend(tree, (method) => hold(method)) : tree } });
+  const [ours, theirs] = memoryPair();
+  server.serve(theirs);
+  client = new Client(await Session.open(ours));
+  await client.attach();
+  bridge = new Bridge(client, {
+    cache: 'open',
+    access: 'any',
+    ...timeouts('open'),
+    locks: 'remote',
+    writeBehind: false,
+    permissions: false,
+    direct: false,
+    ...options,
+  } as BridgeOptions);
+  if (ordered) expect(await bridge.ordered.ask()).toBe(true);
+}
+
+beforeEach(() => begin());
+afterEach(end);
+
+async function end(): Promise<void> {
+  await bridge.close();
+  expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
+  await client.close();
+  await server.close();
+  expect(tree.counts()).toMatchObject({ held: 0 });
+}
+
+/** A request as the kernel makes it; throws the errno of a negative answer. */
+async function ask<K extends OperationName>(
+  name: K,
+  nodeid: number,
+  body: Body<K>,
+  request = new Request(unique, nodeid, 0, 0, 100),
+): Promise<Reply<K>> {
+  unique += 2;
+  const operation = bridge.operations[name] as (body: Body<K>, request: Request) => Reply<K> | number | Promise<Reply<K> | number>;
+  const reply = await operation.call(bridge.operations, body, request);
+  if (typeof reply === 'number' && reply < 0) throw Object.assign(new Error(`errno ${-reply}`), { errno: reply });
+  return reply as Reply<K>;
+}
+
+const lookup = (nodeid: number, name: string) => ask('lookup', nodeid, { name });
+const open = (nodeid: number, flags = 0) => ask('open', nodeid, { flags, openFlags: 0 });
+const release = (nodeid: number, fh: number) => ask('release', nodeid, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
+const write = (nodeid: number, fh: number, offset: number, data: string) =>
+  ask('write', nodeid, { fh, offset, writeFlags: 0, flags: 0, data: Buffer.from(data) });
+const flush = (nodeid: number, fh: number) => ask('flush', nodeid, { fh, lockOwner: 1n });
+
+async function read(nodeid: number, fh: number, size = 100, offset = 0): Promise<string> {
+  const reply = await ask('read', nodeid, { fh, offset, size, flags: 0 });
+  if (reply instanceof Lent) {
+    const text = Buffer.from(reply.bytes).toString();
+    reply.release();
+    return text;
+  }
+  return Buffer.from(reply as Uint8Array).toString();
+}
+
+for (const ordered of [false, true]) {
+  describe(`the bridge, ${ordered ? 'with a server that keeps order' : 'one request after another'}`, () => {
+    beforeEach(async () => {
+      await end();
+      await begin({}, ordered);
+    });
+
+    test('counts look-ups and lets go of what is forgotten', async () => {
+      const d = await lookup(ROOT_ID, 'd');
+      const again = await lookup(ROOT_ID, 'd');
+      expect(again.nodeid).toBe(d.nodeid);
+      const e = await lookup(d.nodeid, 'e');
+      const g = await lookup(e.nodeid, 'g');
+      expect(g.attr.size).toBe(4);
+      bridge.operations.forget(d.nodeid, 1);
+      expect((await lookup(d.nodeid, 'e')).nodeid).toBe(e.nodeid);
+      bridge.operations.forget(g.nodeid, 1);
+      bridge.operations.forget(e.nodeid, 2);
+      bridge.operations.forget(d.nodeid, 1);
+      bridge.operations.forget(12345, 1);
+      expect(bridge.tree.nodes.size).toBe(1);
+      await expect(lookup(d.nodeid, 'e')).rejects.toMatchObject({ code: 'ESTALE' });
+      await bridge.tree.clunker.idle();
+    });
+
+    test('two names of one file are one node, a name that leads nowhere none', async () => {
+      const f = await lookup(ROOT_ID, 'f');
+      const linked = await ask('link', ROOT_ID, { oldNode: f.nodeid, name: 'h' });
+      expect([linked.nodeid, linked.attr.nlink]).toEqual([f.nodeid, 2]);
+      expect((await lookup(ROOT_ID, 'h')).nodeid).toBe(f.nodeid);
+      await ask('unlink', ROOT_ID, { name: 'f' });
+      expect((await lookup(ROOT_ID, 'f')).nodeid).toBe(0);
+      expect((await ask('getattr', f.nodeid, { flags: 0, fh: 0 })).attr.nlink).toBe(1);
+    });
+
+    test('makes, moves, changes and removes; a file stays what it is while it is open', async () => {
+      await end();
+      await begin({}, ordered, false);
+      const d = await ask('mkdir', ROOT_ID, { mode: 0o755, umask: 0, name: 'new' });
+      const made = await ask('create', d.nodeid, { flags: 0o2, mode: 0o640, umask: 0, openFlags: 0, name: 'file' });
+      expect(made.entry.attr.mode).toBe(0o100640);
+      expect(await write(made.entry.nodeid, made.open.fh, 0, 'hello')).toBe(5);
+      await ask('rename', d.nodeid, { newDirectory: ROOT_ID, flags: 0, name: 'file', newName: 'moved' });
+      expect((await lookup(ROOT_ID, 'moved')).nodeid).toBe(made.entry.nodeid);
+      await ask('unlink', ROOT_ID, { name: 'moved' });
+      expect(await read(made.entry.nodeid, made.open.fh)).toBe('hello');
+      const zero = { sec: 0, nsec: 0 };
+      const change = { valid: FATTR_SIZE, fh: 0, size: 2, lockOwner: 0n, atime: zero, mtime: zero, ctime: zero, mode: 0, uid: 0, gid: 0 };
+      expect((await ask('setattr', made.entry.nodeid, change)).attr.size).toBe(2);
+      expect((await ask('getattr', made.entry.nodeid, { flags: 0, fh: 0 })).attr.size).toBe(2);
+      await release(made.entry.nodeid, made.open.fh);
+      await ask('rmdir', ROOT_ID, { name: 'new' });
+      await expect(
+        ask('rename2', ROOT_ID, { newDirectory: ROOT_ID, flags: RENAME_EXCHANGE, name: 'f', newName: 'd' }),
+      ).rejects.toMatchObject({ errno: -22 });
+      const link = await ask('symlink', ROOT_ID, { name: 'l', target: 'tö/where' });
+      expect(Buffer.from(await ask('readlink', link.nodeid, undefined)).toString()).toBe('tö/where');
+    });
+
+    test('a file without a fid is opened by its name, and found to be another by now', async () => {
+      const f = await lookup(ROOT_ID, 'f');
+      const first = await open(f.nodeid);
+      expect(await read(f.nodeid, first.fh)).toBe('content');
+      await release(f.nodeid, first.fh);
+      const second = await open(f.nodeid);
+      expect(await read(f.nodeid, second.fh)).toBe('content');
+      await release(f.nodeid, second.fh);
+      await ask('unlink', ROOT_ID, { name: 'f' });
+      tree.writeFile('f', 'other');
+      await expect(open(f.nodeid)).rejects.toMatchObject({ code: 'ESTALE' });
+    });
+
+    test('lists a directory to its end, in pieces of any size', async () => {
+      for (let index = 0; index < 50; index++) tree.writeFile(`many/file ${index}`, 'x');
+      const many = await lookup(ROOT_ID, 'many');
+      for (const plus of [false, true]) {
+        const { fh } = await ask('opendir', many.nodeid, { flags: 0, openFlags: 0 });
+        const names = new Set<string>();
+        for (let offset = 0n; ; ) {
+          const list = Buffer.from(await ask(plus ? 'readdirplus' : 'readdir', many.nodeid, { fh, offset, size: 700 }));
+          if (list.length === 0) break;
+          for (let at = 0; at < list.length; ) {
+            const head = at + (plus ? 128 : 0);
+            const length = list.readUInt32LE(head + 16);
+            offset = list.readBigUInt64LE(head + 8);
+            names.add(list.toString('utf8', head + 24, head + 24 + length));
+            at = (head + 24 + length + 7) & ~7;
+          }
+        }
+        expect(names.size).toBe(52);
+        await ask('releasedir', many.nodeid, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
+      }
+      expect(bridge.tree.nodes.size).toBe(52);
+    });
+
+    test('a failing half of a large read is an error, never the end of the file', async () => {
+      tree.writeFile('large', Buffer.alloc(3 << 20, 'x'));
+      const large = await lookup(ROOT_ID, 'large');
+      const { fh } = await open(large.nodeid);
+      let reads = 0;
+      hold = (method) =>
+        method === 'read' && ++reads === 2 ? Promise.reject(Object.assign(new Error('bad block'), { code: 'EIO' })) : undefined;
+      await expect(read(large.nodeid, fh, 3 << 20)).rejects.toMatchObject({ code: 'EIO' });
+      hold = () => undefined;
+      await release(large.nodeid, fh);
+    });
+
+    test('an aborted request is EINTR, and what it began is ended', async () => {
+      const { promise, open: unlock } = door();
+      hold = (method) => (method === 'walk' ? promise : undefined);
+      const request = new Request(unique, ROOT_ID, 0, 0, 100);
+      const asked = ask('lookup', ROOT_ID, { name: 'f' }, request);
+      await new Promise((resolve) => setImmediate(resolve));
+      request.abort();
+      const error = await asked.catch((reason: unknown) => reason);
+      expect(bridge.operations.errno?.(error)).toBe(4);
+      unlock();
+      hold = () => undefined;
+      await lookup(ROOT_ID, 'd');
+    });
+  });
+}
+
+function door(): { promise: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
+
+describe('writes that are answered before the server has', () => {
+  beforeEach(async () => {
+    await end();
+    await begin({ writeBehind: true });
+  });
+
+  test('are waited for by whoever looks, and by the flush', async () => {
+    const f = await lookup(ROOT_ID, 'f');
+    const { fh } = await open(f.nodeid, 2);
+    const gate = door();
+    hold = (method) => (method === 'write' ? gate.promise : undefined);
+    const reply = await write(f.nodeid, fh, 7, ' and more');
+    expect(reply).toBeInstanceOf(Early);
+    const order: string[] = [];
+    const waiting = [
+      ask('getattr', f.nodeid, { flags: 0, fh }).then(({ attr }) => order.push(`size ${attr.size}`)),
+      read(f.nodeid, fh).then((text) => order.push(text)),
+      flush(f.nodeid, fh).then(() => order.push('flushed')),
+      lookup(ROOT_ID, 'f').then(({ attr }) => order.push(`found ${attr.size}`)),
+    ];
+    const overlapping = write(f.nodeid, fh, 8, 'AND');
+    await lookup(ROOT_ID, 'd');
+    expect(order).toEqual([]);
+    gate.open();
+    await Promise.all(waiting);
+    expect(order.sort()).toEqual(
+      ['content and more', 'flushed', 'found 16', 'size 16'].map((text) => (order.includes(text) ? text : expect.anything())).sort(),
+    );
+    expect(order).toContain('size 16');
+    await overlapping;
+    await flush(f.nodeid, fh);
+    expect(await read(f.nodeid, fh)).toBe('content AND more');
+    await release(f.nodeid, fh);
+  });
+
+  test('tell their error at the next call, once', async () => {
+    const f = await lookup(ROOT_ID, 'f');
+    const { fh } = await open(f.nodeid, 2);
+    hold = (method) => (method === 'write' ? Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) : undefined);
+    await write(f.nodeid, fh, 0, 'x');
+    await expect(flush(f.nodeid, fh)).rejects.toMatchObject({ code: 'ENOSPC' });
+    await flush(f.nodeid, fh);
+    await write(f.nodeid, fh, 0, 'x');
+    await expect(ask('fsync', f.nodeid, { fh, fsyncFlags: 0 })).rejects.toMatchObject({ code: 'ENOSPC' });
+    hold = () => undefined;
+    await write(f.nodeid, fh, 0, 'C');
+    await flush(f.nodeid, fh);
+    expect(await read(f.nodeid, fh)).toBe('Content');
+    await release(f.nodeid, fh);
+  });
+
+  test('are not for who appends or asks for the disk', async () => {
+    const f = await lookup(ROOT_ID, 'f');
+    for (const flags of [0o2002, 0o4010002, 0o10002]) {
+      const { fh } = await open(f.nodeid, flags);
+      expect(typeof (await write(f.nodeid, fh, 7, '!'))).toBe('number');
+      await release(f.nodeid, fh);
+    }
+  });
+});
+
+describe('a server that is not to be trusted', () => {
+  test('types that cannot be are refused, and so is another file in the place of one', async () => {
+    const f = await lookup(ROOT_ID, 'f');
+    const node = bridge.tree.nodes.get(f.nodeid);
+    const fid = await client.root.walk(['f']);
+    const attributes = await fid.getattr();
+    expect(() => bridge.attr(node, { ...attributes, mode: 0o644 })).toThrow(/ESTALE|EIO/);
+    expect(() => bridge.attr(node, { ...attributes, mode: 0o040755 })).toThrow(/ESTALE/);
+    expect(() => bridge.attr(node, { ...attributes, qid: { ...attributes.qid, path: 99n } })).toThrow(/ESTALE/);
+    await fid.clunk();
+  });
+
+  test('two files with one qid stay two', async () => {
+    tree.writeFile('one', '1');
+    tree.writeFile('two', '22');
+    const one = await lookup(ROOT_ID, 'one');
+    const { nodes } = bridge.tree;
+    const first = nodes.get(one.nodeid);
+    const second = await bridge.tree.nodeFor(nodes.root, 'two', { type: first.type, version: 0, path: first.path }, 1, false, -1);
+    expect(second).not.toBe(first);
+    expect(second.ino).not.toBe(first.ino);
+    // Renamed by somebody else: the old name is gone.
+    await ask('unlink', ROOT_ID, { name: 'f' });
+    nodes.orphan(second);
+  });
+});
