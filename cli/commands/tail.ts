@@ -33,37 +33,46 @@ export const tail: CommandModule<object, TailArguments> = {
   handler: (argv) =>
     working(argv, async ({ places, signal }) => {
       const place = await places.at(argv.path);
-      let handle = await place.fs.open(place.path, 'r');
+      let file = await openFile(place);
       try {
-        const { size } = await handle.stat();
-        let at = await printFrom(handle, await startOfLast(handle, size, argv.lines));
+        file.at = await printFrom(file.handle, await startOfLast(file.handle, file.size, argv.lines));
         while (argv.follow) {
           await delay(argv.interval * 1000, undefined, { signal });
-          ({ handle, at } = await caughtUp(place, handle, at));
-          at = await printFrom(handle, at);
+          file = await caughtUp(place, file);
+          file.at = await printFrom(file.handle, file.at);
         }
       } finally {
-        await handle.close().catch(() => undefined);
+        await file.handle.close().catch(() => undefined);
       }
     }),
 };
 
+interface Followed {
+  handle: FileHandle;
+  /** Which file it was when it was opened: there are servers that tell of whatever has its name now. */
+  inode: number;
+  size: number;
+  /** Bytes that were printed. */
+  at: number;
+}
+
+async function openFile({ fs, path }: Place): Promise<Followed> {
+  const handle = await fs.open(path, 'r');
+  const { ino, size } = await handle.stat();
+  return { handle, inode: ino, size, at: 0 };
+}
+
 /** The same file, or the one that has its name now; from its start if it has been cut off. */
-async function caughtUp(place: Place, handle: FileHandle, at: number): Promise<{ handle: FileHandle; at: number }> {
-  const [open, named] = await Promise.all([
-    handle.stat().catch(() => undefined),
-    place.fs.stat(place.path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    }),
-  ]);
-  if (named !== undefined && (open === undefined || named.ino !== open.ino)) {
-    // Moved away, as logs are: what was still written to it belongs to the end of it.
-    if (open !== undefined) await printFrom(handle, at);
-    await handle.close();
-    return { handle: await place.fs.open(place.path, 'r'), at: 0 };
-  }
-  return { handle, at: open !== undefined && open.size < at ? 0 : at };
+async function caughtUp(place: Place, file: Followed): Promise<Followed> {
+  const named = await place.fs.stat(place.path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (named === undefined || named.ino === file.inode) return { ...file, at: named !== undefined && named.size < file.at ? 0 : file.at };
+  // Moved away, as logs are: what was still written to it belongs to the end of it.
+  await printFrom(file.handle, file.at);
+  await file.handle.close();
+  return openFile(place);
 }
 
 /** Where the last `lines` lines begin, read from the end backwards. */

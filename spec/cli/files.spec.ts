@@ -1,0 +1,239 @@
+import { mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ensureBuilt, main } from '../support/build.js';
+import { type RunResult, run } from '../support/child.js';
+import { requires } from '../support/requires.js';
+import { type Diod, diod } from '../support/servers/diod.js';
+import { ninep } from '../support/servers/ninep.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+requires('diod')('the file commands', () => {
+  let server: Diod;
+  let exported: TemporaryDirectory;
+  let local: TemporaryDirectory;
+  let at: (path?: string) => string;
+
+  beforeAll(async () => {
+    await ensureBuilt();
+    exported = new TemporaryDirectory('exported');
+    local = new TemporaryDirectory('local');
+    plant(exported.join('copied'));
+    writeFileSync(exported.join('lines'), Array.from({ length: 30_000 }, (_, index) => `line ${index}\n`).join(''));
+    writeFileSync(local.join('one.log'), 'one\n');
+    server = await diod(exported.path);
+    at = (path = '/') => `${server.address()}#${path}`;
+  });
+  afterAll(async () => {
+    await server.stop();
+    exported.remove();
+    local.remove();
+  });
+
+  /** A tree of a few kinds of files. */
+  function plant(root: string): void {
+    mkdirSync(`${root}/sub/deep`, { recursive: true });
+    writeFileSync(`${root}/one.log`, 'one\n');
+    writeFileSync(`${root}/two.txt`, 'two\n', { mode: 0o640 });
+    writeFileSync(`${root}/sub/large`, Buffer.alloc(1_300_000, 'x'));
+    writeFileSync(`${root}/sub/deep/three.log`, 'three\n');
+    symlinkSync('one.log', `${root}/link`);
+    utimesSync(`${root}/two.txt`, 1000, 2000);
+  }
+
+  const failing = (...args: string[]): Promise<RunResult> => ninep(args, { check: false });
+
+  it('cp takes a tree to a server and back again, whole', async () => {
+    plant(local.join('tree'));
+    await ninep(['cp', '-rp', local.join('tree'), at('/fresh')]);
+    await ninep(['cp', '-rp', at('/fresh'), local.join('back')]);
+    await run('diff', ['-r', '--no-dereference', local.join('tree'), local.join('back')]);
+    expect(readlinkSync(exported.join('fresh/link'))).toBe('one.log');
+    expect(statSync(exported.join('fresh/two.txt')).mtimeMs).toBe(2_000_000);
+    expect(statSync(exported.join('fresh/two.txt')).mode & 0o777).toBe(0o640);
+    const { stdout, stderr } = await ninep(['cp', '-r', '--json', at('/fresh'), at('/twice')]);
+    expect(JSON.parse(stdout)).toMatchObject({ files: 4, bytes: 1_300_014, failed: 0, dryRun: false });
+    // A pipe gets no progress.
+    expect(stderr).toBe('');
+  });
+
+  it('cp into directories, of several, of what matches, of what is not there', async () => {
+    mkdirSync(local.join('into'));
+    await ninep(['cp', at('/copied/*.log'), at('/copied/two.txt'), local.join('into')]);
+    expect(readFileSync(local.join('into/one.log'), 'utf8')).toBe('one\n');
+    expect(readFileSync(local.join('into/two.txt'), 'utf8')).toBe('two\n');
+    const some = await failing('cp', at('/copied/none'), at('/copied/two.txt'), local.join('into'));
+    expect([some.code, some.stderr]).toEqual([1, `ninep: ${at('/copied/none')}: no such file or directory (ENOENT)\n`]);
+    const many = await failing('cp', at('/copied/one.log'), at('/copied/two.txt'), local.join('absent'));
+    expect([many.code, many.stderr]).toEqual([1, `ninep: ${local.join('absent')}: not a directory (ENOTDIR)\n`]);
+    const tree = await failing('cp', at('/copied'), local.join('absent'));
+    expect([tree.code, tree.stderr]).toContain(1);
+    expect(tree.stderr).toContain('without -r');
+    expect((await failing('cp', 'one')).code).toBe(2);
+    const { stdout } = await ninep(['cp', '-r', '--dry-run', at('/copied'), local.join('dry')]);
+    expect(stdout).toContain(`mkdir ${at('/copied')} -> ${local.join('dry')}\n`);
+    expect((await run('ls', [local.join('dry')], { check: false })).code).not.toBe(0);
+  });
+
+  it('get and put', async () => {
+    await ninep(['get', at('/copied/one.log')], { cwd: local.path });
+    expect(readFileSync(local.join('one.log'), 'utf8')).toBe('one\n');
+    writeFileSync(local.join('put.me'), 'put\n');
+    await ninep(['put', local.join('put.me'), server.address()]);
+    expect(readFileSync(exported.join('put.me'), 'utf8')).toBe('put\n');
+  });
+
+  it('ls, in short, in long and as JSON', async () => {
+    expect((await ninep(['ls', at('/copied')])).stdout).toBe('link\none.log\nsub\ntwo.txt\n');
+    const { stdout } = await ninep(['ls', '-l', at('/copied')]);
+    expect(stdout).toMatch(/^lrwxrwxrwx .* link -> one\.log$/m);
+    expect(stdout).toMatch(/^drwxr-xr-x .* sub$/m);
+    expect(stdout).toMatch(/^-rw-r----- +1 +\d+ +\d+ +4 +1970-01-01 \d\d:\d\d +two\.txt$/m);
+    const lines = (await ninep(['ls', '--json', at('/copied')])).stdout.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({ path: '/copied/two.txt', kind: 'file', mode: '0640', size: 4, mtime: '1970-01-01T00:33:20.000Z' }),
+    );
+    expect((await ninep(['ls', at('/copied/**/*.log')])).stdout).toBe('/copied/one.log\n/copied/sub/deep/three.log\n');
+    const none = await failing('ls', at('/copied/*.none'));
+    expect([none.code, none.stderr]).toEqual([1, 'ninep: /copied/*.none: nothing matches (ENOENT)\n']);
+  });
+
+  it('cat, tail and stat', async () => {
+    expect((await ninep(['cat', at('/copied/one.log'), at('/copied/two.txt')])).stdout).toBe('one\ntwo\n');
+    expect((await ninep(['cat', at('/copied/sub/large')])).output.length).toBe(1_300_000);
+    expect((await ninep(['tail', '-n', '2', at('/lines')])).stdout).toBe('line 29998\nline 29999\n');
+    const stat = JSON.parse((await ninep(['stat', '--json', at('/copied/link')])).stdout);
+    expect(stat).toMatchObject({ kind: 'symlink', target: 'one.log', qid: { type: 2 } });
+    expect((await ninep(['stat', at('/copied')])).stdout).toMatch(/kind +directory/);
+  });
+
+  it('tail -f follows what is added, and a file that takes its place', async () => {
+    writeFileSync(exported.join('grows'), 'first\n');
+    const script = `
+      "$1" "$2" tail -f --interval 0.1 "$3" > "$4" & tail=$!
+      until grep -q first "$4"; do sleep 0.05; done
+      echo second >> "$5"
+      until grep -q second "$4"; do sleep 0.05; done
+      mv "$5" "$5.old"; echo third > "$5"
+      until grep -q third "$4"; do sleep 0.05; done
+      kill -INT $tail; wait $tail || echo $?`;
+    const args = [process.execPath, main, at('/grows'), local.join('seen'), exported.join('grows')];
+    const { stdout } = await run('/bin/bash', ['-euc', `set -m; ${script}`, 'sh', ...args]);
+    expect(stdout).toBe('130\n');
+    expect(readFileSync(local.join('seen'), 'utf8')).toBe('first\nsecond\nthird\n');
+  });
+
+  it('tree and find', async () => {
+    expect((await ninep(['tree', at('/copied')])).stdout).toBe(
+      `${at('/copied')}\n├── link -> one.log\n├── one.log\n├── sub\n│   ├── deep\n│   │   └── three.log\n│   └── large\n└── two.txt\n\n2 directories, 5 files\n`,
+    );
+    const tree = JSON.parse((await ninep(['tree', '--json', '-L', '1', at('/copied')])).stdout);
+    expect(tree.children.map(({ path }: { path: string }) => path)).toEqual([
+      '/copied/link',
+      '/copied/one.log',
+      '/copied/sub',
+      '/copied/two.txt',
+    ]);
+    expect((await ninep(['find', at('/copied'), '--name', '*.log'])).stdout).toBe('/copied/one.log\n/copied/sub/deep/three.log\n');
+    expect((await ninep(['find', at('/copied'), '--type', 'f', '--size', '+1K', '-0'])).stdout).toBe('/copied/sub/large\0');
+    expect((await ninep(['find', at('/copied'), '--older', '2000-01-01', '--depth', '1'])).stdout).toBe('/copied/two.txt\n');
+  });
+
+  it('mkdir, touch, ln, chmod, chown, mv, rm', async () => {
+    await ninep(['mkdir', '-p', '-m', '750', at('/made/a/b')]);
+    expect(statSync(exported.join('made/a/b')).mode & 0o777).toBe(0o750);
+    expect((await failing('mkdir', at('/made'))).code).toBe(1);
+    await ninep(['touch', '-d', '2020-01-02T03:04:05Z', at('/made/file')]);
+    expect(statSync(exported.join('made/file')).mtime.toISOString()).toBe('2020-01-02T03:04:05.000Z');
+    await ninep(['ln', '-s', 'file', at('/made/soft')]);
+    await ninep(['ln', at('/made/file'), at('/made/hard')]);
+    expect(readlinkSync(exported.join('made/soft'))).toBe('file');
+    expect(statSync(exported.join('made/hard')).nlink).toBe(2);
+    expect((await failing('ln', local.join('one.log'), at('/made/x'))).code).toBe(2);
+    await ninep(['chmod', '-R', 'u=rwX,g=rX,o=', at('/made')]);
+    expect(statSync(exported.join('made/file')).mode & 0o777).toBe(0o640);
+    expect(statSync(exported.join('made/a')).mode & 0o777).toBe(0o750);
+    if (process.geteuid?.() === 0) {
+      await ninep(['chown', '12:34', at('/made/file')]);
+      expect([statSync(exported.join('made/file')).uid, statSync(exported.join('made/file')).gid]).toEqual([12, 34]);
+    }
+    expect((await failing('chown', 'root', at('/made/file'))).code).toBe(2);
+    await ninep(['mv', at('/made/file'), at('/made/a')]);
+    await ninep(['mv', at('/made'), local.join('moved')]);
+    expect(statSync(local.join('moved/a/file')).mtime.toISOString()).toBe('2020-01-02T03:04:05.000Z');
+    expect((await failing('ls', at('/made'))).code).toBe(1);
+    plant(exported.join('gone'));
+    const directory = await failing('rm', at('/gone'));
+    expect(directory.code).toBe(1);
+    expect((await ninep(['rm', '-r', '--dry-run', at('/gone/sub')])).stdout.split('\n')[0]).toBe(`remove ${at('/gone/sub/large')}`);
+    await ninep(['rm', '-r', at('/gone')]);
+    await ninep(['rm', '-f', at('/gone')]);
+    expect((await failing('rm', at('/gone'))).code).toBe(1);
+  });
+
+  it('sync copies what differs and nothing else', async () => {
+    plant(local.join('site'));
+    const sync = async (...more: string[]) =>
+      JSON.parse((await ninep(['sync', '--json', ...more, local.join('site'), at('/site')])).stdout) as Record<string, number>;
+    expect(await sync()).toMatchObject({ copied: 5, unchanged: 0, removed: 0, failed: 0 });
+    await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
+    expect(await sync()).toMatchObject({ copied: 0, unchanged: 5, removed: 0, bytes: 0 });
+    writeFileSync(local.join('site/one.log'), 'ONE\n');
+    writeFileSync(exported.join('site/extra'), 'extra');
+    mkdirSync(exported.join('site/more/below'), { recursive: true });
+    expect(await sync('--dry-run', '--delete')).toMatchObject({ copied: 1, removed: 3 });
+    expect(readFileSync(exported.join('site/one.log'), 'utf8')).toBe('one\n');
+    expect(await sync()).toMatchObject({ copied: 1, removed: 0 });
+    expect(readFileSync(exported.join('site/extra'), 'utf8')).toBe('extra');
+    expect(await sync('--delete')).toMatchObject({ copied: 0, removed: 3 });
+    await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
+    // A file where a directory was, and the other way round.
+    await run('sh', ['-c', 'cd "$1"; rm -r sub; echo file > sub; rm two.txt; mkdir two.txt; echo x > two.txt/x', 'sh', local.join('site')]);
+    await sync();
+    await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
+    // Back, onto this host.
+    await ninep(['sync', at('/site'), local.join('mirror')]);
+    await run('diff', ['-r', '--no-dereference', local.join('site'), local.join('mirror')]);
+    expect(statSync(local.join('mirror')).mtimeMs).toBeCloseTo(statSync(local.join('site')).mtimeMs, 0);
+  });
+
+  it('xattr, df and lock', async () => {
+    await ninep(['xattr', 'set', at('/lines'), 'user.note', 'hello']);
+    expect((await ninep(['xattr', 'get', at('/lines'), 'user.note'])).stdout).toBe('hello\n');
+    expect((await ninep(['xattr', 'list', at('/lines')])).stdout).toBe('user.note=hello\n');
+    await ninep(['xattr', 'remove', at('/lines'), 'user.note']);
+    expect((await ninep(['xattr', 'list', '--json', at('/lines')])).stdout).toBe('{}\n');
+    expect((await failing('xattr', 'list', local.join('one.log'))).code).toBe(2);
+    expect(JSON.parse((await ninep(['df', '--json', at()])).stdout)).toMatchObject({ path: at() });
+    const locked = await failing('lock', at('/lock'), '--', 'sh', '-c', 'echo held; exit 7');
+    expect([locked.code, locked.stdout]).toEqual([7, 'held\n']);
+  });
+
+  it('says where it failed, and goes on', async () => {
+    const { code, stdout, stderr } = await failing('cat', at('/none'), at('/copied/one.log'));
+    expect([code, stdout, stderr]).toEqual([1, 'one\n', `ninep: ${at('/none')}: no such file or directory (ENOENT)\n`]);
+    const lost = await failing('ls', 'unix:/nonexistent/socket');
+    expect(lost.code).toBe(1);
+    expect(lost.stderr).toMatch(/^ninep: .*ENOENT/);
+    const { stdout: head } = await run('/bin/bash', [
+      '-c',
+      '"$@" | head -c 3; echo "|$PIPESTATUS"',
+      'sh',
+      process.execPath,
+      main,
+      'cat',
+      at('/copied/sub/large'),
+    ]);
+    expect(head).toBe('xxx|0\n');
+  });
+});
+
+describe('help', () => {
+  it('has an example for every command', async () => {
+    await ensureBuilt();
+    const commands = 'ls tree find cat tail stat df cp get put sync mv ln rm mkdir touch chmod chown xattr lock'.split(' ');
+    for (const command of commands) {
+      const { stdout } = await ninep([command, '--help']);
+      expect([command, stdout.includes('Examples:'), stdout.includes(`ninep ${command} `)]).toEqual([command, true, true]);
+    }
+  });
+});
