@@ -1,12 +1,13 @@
 import debug from 'debug';
-import { NOTAG } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import type { CallOptions, Done } from '../session/call.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
+import { inOrder, type Pending, tellFollowers } from './pending.js';
 import { hasRule, resend, type Surroundings } from './resend.js';
 import { type Casualty, type Move, revive } from './revival.js';
+import { endIfSilent } from './silence.js';
 
 const trace = debug('ninep:recovery');
 
@@ -37,18 +38,6 @@ export interface Owner {
   spare(): number;
   giveBack(number: number): void;
   adopt(session: Session): void;
-}
-
-interface Pending<N extends TName = TName> {
-  readonly name: N;
-  readonly body: Body<N>;
-  readonly done: Done<N>;
-  readonly options: CallOptions<N> | undefined;
-  /** Requests are sent again in the order in which they were made. */
-  readonly order: number;
-  /** It was in flight when a connection was lost, so the server may have done it. */
-  sent: boolean;
-  unwatch?: () => void;
 }
 
 const FIRST_PAUSE = 50;
@@ -107,39 +96,7 @@ export class Recovery {
       void this.#recover(error);
     });
     clearInterval(this.#guard);
-    this.#guard = this.#listenTo(session);
-  }
-
-  /**
-   * A connection whose other end has vanished without a word (a half-open one) is never told to be lost. So where an answer is due and nothing
-   * comes, the server is asked something that it can answer whatever its disks do; if it stays silent the session is over.
-   */
-  #listenTo(session: Session): NodeJS.Timeout | undefined {
-    const patience = this.#patience;
-    if (patience <= 0) return undefined;
-    let heard = -1;
-    let since = performance.now();
-    let asked = false;
-    const timer = setInterval(
-      () => {
-        const { bytesIn, inFlight, waiting } = session.counters;
-        const now = performance.now();
-        if (session.lost !== undefined) clearInterval(timer);
-        else if (bytesIn !== heard || inFlight + waiting === 0) {
-          heard = bytesIn;
-          since = now;
-          asked = false;
-        } else if (asked && now - since >= patience) {
-          session.destroy(new Error(`nothing was heard for ${Math.round((now - since) / 1000)} s`));
-        } else if (!asked && now - since >= patience / 2) {
-          asked = true;
-          session.call('Tflush', { oldtag: NOTAG }, () => undefined);
-        }
-      },
-      Math.min(patience / 4, 5000),
-    );
-    timer.unref();
-    return timer;
+    this.#guard = endIfSilent(session, this.#patience);
   }
 
   /** As Session.call; but a lost connection is waited out. */
@@ -181,7 +138,10 @@ export class Recovery {
           parked = true;
           pending.sent ||= begun;
           this.#park(pending);
-        } else done(error, reply);
+        } else {
+          done(error, reply);
+          if (pending.followers !== undefined) tellFollowers(pending);
+        }
       },
       late === undefined
         ? options
@@ -195,6 +155,7 @@ export class Recovery {
   }
 
   #park<N extends TName>(pending: Pending<N>): void {
+    if (pending.followers !== undefined) tellFollowers(pending);
     if (this.#hopeless !== undefined || this.#ending.signal.aborted) {
       this.#fail(pending, this.#hopeless ?? (this.#session.lost as Error));
       return;
@@ -221,9 +182,11 @@ export class Recovery {
     queueMicrotask(() => this.#finish(pending, error, undefined));
   }
 
-  #finish<N extends TName>({ done, options }: Pending<N>, error: Error | undefined, reply: Reply<N> | undefined): void {
+  #finish<N extends TName>(pending: Pending<N>, error: Error | undefined, reply: Reply<N> | undefined): void {
+    const { done, options } = pending;
     done(error, reply);
     options?.late?.(error, reply);
+    if (pending.followers !== undefined) tellFollowers(pending);
   }
 
   async #recover(cause: Error): Promise<void> {
@@ -256,7 +219,7 @@ export class Recovery {
       if (session.dialect !== this.#session.dialect) throw new Error(`the server speaks ${session.dialect} now`);
       const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
       this.#revived = new Set(fids.map(({ number }) => number));
-      const guard = this.#listenTo(session);
+      const guard = endIfSilent(session, this.#patience);
       const casualties = await revive(session, fids, this.#moves(), this.#owner.spare, this.#owner.giveBack).finally(() =>
         clearInterval(guard),
       );
@@ -306,19 +269,21 @@ export class Recovery {
     this.#tell({ type: 'recovered', milliseconds: Math.round(milliseconds), fids: this.#owner.living().length, resent });
     this.#watch(session);
     for (const { number } of this.#owner.transient()) this.#broken.set(number, 'ERESTART');
-    for (const pending of parked) {
-      pending.unwatch?.();
-      this.#again(pending);
-    }
+    for (const pending of parked) pending.unwatch?.();
+    inOrder(parked, (pending) => {
+      if (this.#down) this.#park(pending);
+      else this.#again(pending);
+    });
   }
 
   /** Sends what was parked, by the rules of resend.ts if the server may have done it already. */
   #again(pending: Pending): void {
     const { name, body } = pending;
     if (this.#answerBroken(pending)) return;
+    if (name === 'Twalk') this.#revived.add((body as Body<'Twalk'>).newfid);
     // A fid whose clunk was under way was not made again, unless the clunk came while that was done.
     if (name === 'Tclunk' && !this.#revived.has((body as Body<'Tclunk'>).fid)) queueMicrotask(() => this.#finish(pending, undefined, {}));
-    else if (pending.sent && hasRule(name)) this.#byRule(pending);
+    else if ((pending.sent || name === 'Treaddir') && hasRule(name)) this.#byRule(pending);
     else this.#send(this.#fitting(pending));
   }
 

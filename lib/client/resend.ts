@@ -2,6 +2,7 @@ import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, L_O_RDONLY, NOFID, QTDIR, S_I
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
+import { encodeEntriesPlus, READDIR_PLUS } from '../protocol/plus.js';
 import type { Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
@@ -68,6 +69,15 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
     ),
 
   Tlcreate: (around, body) => unless(around, 'Tlcreate', body, 'EEXIST', () => openCreated(around, body)),
+
+  Treaddir: async ({ session }, body) => {
+    // Attributes along with entries have to be agreed on in each conversation.
+    const plus = body.count >= READDIR_PLUS;
+    const count = Math.min(plus ? body.count - READDIR_PLUS : body.count, session.maxPayload);
+    const reply = await session.request('Treaddir', { ...body, count });
+    if (!plus) return reply;
+    return { data: encodeEntriesPlus(decodeEntries(reply.data).map((entry) => ({ entry, attributes: undefined }))) };
+  },
 
   Twrite: async (around, body) => {
     const append = ((around.fid(body.fid)?.opened?.flags ?? 0) & L_O_APPEND) !== 0;
