@@ -155,7 +155,7 @@ const setattr: Check[] = checks(
       { source: 'chmod(2)' },
     ],
     'setattr.mode-directory': [
-      'So can those of a directory',
+      'The permission bits of a directory become those given, and it stays a directory',
       async (t) => {
         const dir = await t.dir();
         await dir.setattr({ mode: 0o1700 });
@@ -255,7 +255,7 @@ const setattr: Check[] = checks(
       },
     ],
     'setattr.atime-now': [
-      'So it does for the access time',
+      'An access time without its SET bit means the server’s now',
       async (t) => {
         const file = await changed(t, { atime: past });
         await file.setattr({ atime: 'now' });

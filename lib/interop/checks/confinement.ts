@@ -93,7 +93,7 @@ export const confinement: Check[] = checks(
       },
     ],
     'confinement.walk-through-link-up': [
-      'Nor up from one',
+      'No walk leads up from what a symbolic link points to',
       async (t) => {
         const { inside, outside, link } = await scene(t);
         const { wqids } = await t.request('Twalk', { fid: inside.number, newfid: t.newFid(), wnames: [link, '..', 'outside'] });
@@ -117,7 +117,7 @@ export const confinement: Check[] = checks(
       },
     ],
     'confinement.open-directory-link': [
-      'Nor can one to a directory be listed',
+      'A symbolic link to a directory cannot be listed as what it points to',
       async (t) => {
         const { inside, link } = await scene(t);
         const fid = await inside.walk(link);
@@ -220,10 +220,10 @@ export const confinement: Check[] = checks(
       },
     ],
     'confinement.truncate-link': ['A change of size stops at a symbolic link', stays((_, fid) => fid.setattr({ size: 0 }))],
-    'confinement.chmod-link': ['So does a change of mode', stays((_, fid) => fid.setattr({ mode: 0o777 }))],
-    'confinement.chown-link': ['So does a change of owner', stays((_, fid) => fid.setattr({ uid: 1234, gid: 1234 }))],
+    'confinement.chmod-link': ['A change of mode stops at a symbolic link', stays((_, fid) => fid.setattr({ mode: 0o777 }))],
+    'confinement.chown-link': ['A change of owner stops at a symbolic link', stays((_, fid) => fid.setattr({ uid: 1234, gid: 1234 }))],
     'confinement.times-link': [
-      'So does a change of times',
+      'A change of times stops at a symbolic link',
       stays((_, fid) => fid.setattr({ mtime: { sec: 1, nsec: 0 }, atime: { sec: 1, nsec: 0 } })),
     ],
     'confinement.link-link': ['A hard link to a symbolic link is one to the link', stays((inside, fid) => inside.link('hard', fid))],

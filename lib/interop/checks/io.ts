@@ -262,10 +262,13 @@ const fsync: Check[] = checks(
         await file.fsync(0);
       },
     ],
-    'fsync.data': ['So can its data alone', async (t) => (await both(t)).fsync(1)],
-    'fsync.directory': ['So can an open directory', async (t) => (await (await t.dir()).open()).fsync(0)],
-    'fsync.unopened': ['A fid that is not open cannot', async (t) => refused((await t.file()).fsync())],
-    'fsync.unknown-fid': ['Nor one that is not there', (t) => refused(t.request('Tfsync', { fid: STRANGER, datasync: 0 }))],
+    'fsync.data': ['The data of an open file can be synchronised alone', async (t) => (await both(t)).fsync(1)],
+    'fsync.directory': ['An open directory can be synchronised', async (t) => (await (await t.dir()).open()).fsync(0)],
+    'fsync.unopened': ['A fid that is not open cannot be synchronised', async (t) => refused((await t.file()).fsync())],
+    'fsync.unknown-fid': [
+      'A fid that is not there cannot be synchronised',
+      (t) => refused(t.request('Tfsync', { fid: STRANGER, datasync: 0 })),
+    ],
     'fsync.read-only': [
       'A file open for reading can be synchronised',
       async (t) => (await reading(t)).fsync(0),

@@ -66,7 +66,7 @@ const symlink: Check[] = checks(
       (t) => refused(t.request('Tsymlink', { dfid: STRANGER, name: 's', symtgt: 'x', gid: t.gid })),
     ],
     'readlink.file': ['A file has no target', async (t) => refused((await t.file()).readlink(), 'EINVAL', 'ENXIO')],
-    'readlink.directory': ['Nor has a directory', async (t) => refused((await t.dir()).readlink(), 'EINVAL', 'ENXIO')],
+    'readlink.directory': ['A directory has no target', async (t) => refused((await t.dir()).readlink(), 'EINVAL', 'ENXIO')],
     'readlink.unknown-fid': ['A fid that is not there has no target', (t) => refused(t.request('Treadlink', { fid: STRANGER }))],
     ...each(badNames, 'symlink.name-', (name) => [
       'A name that no link can have is refused',

@@ -179,7 +179,7 @@ export const locks: Check[] = checks(
       async (t) => same((await (await two(t)).one.getlock({ type: write })).type, off, 'the type'),
     ],
     'getlock.conflict': [
-      'Else it is the lock that does: its type, range and owner',
+      'Where a lock stands in the way the answer is its type, range and owner',
       async (t) => {
         const { one, other } = await two(t);
         await granted(one.lock({ type: write, start: 10, length: 20, procId: 77 }));
@@ -205,7 +205,7 @@ export const locks: Check[] = checks(
       },
     ],
     'getlock.unlock': [
-      'It may be asked with type UNLCK',
+      'Tgetlock may be asked with type UNLCK',
       async (t) => void (await (await two(t)).one.getlock({ type: off })),
       { source: 'Linux v9fs does so' },
     ],

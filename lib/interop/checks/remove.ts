@@ -136,7 +136,7 @@ const remove_: Check[] = checks(
       },
     ],
     'remove.directory': [
-      'So is an empty directory',
+      'The fid’s directory is removed, if it is empty',
       async (t) => {
         const dir = await tree(t);
         await (await dir.walk('d')).remove();

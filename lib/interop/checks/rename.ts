@@ -157,7 +157,7 @@ const renameat: Check[] = checks(
       },
     ],
     'renameat.fid-open': [
-      'So does an open fid',
+      'An open fid goes on being the file that was renamed',
       async (t) => {
         const { dir, e } = await tree(t);
         const f = await (await dir.walk('f')).open(L_O_RDWR);
@@ -167,7 +167,7 @@ const renameat: Check[] = checks(
       },
     ],
     'renameat.fid-below': [
-      'So does a fid below a directory that was renamed',
+      'A fid below a directory that was renamed goes on being its file',
       async (t) => {
         const { dir, d } = await tree(t);
         const x = await d.walk('x');

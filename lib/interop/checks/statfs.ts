@@ -30,7 +30,13 @@ export const statfs: Check[] = checks(
         await dir.make('n'.repeat(namelen));
       },
     ],
-    'statfs.file': ['Any file can be asked', async (t) => void (await (await t.file()).request('Tstatfs', {}))],
-    'statfs.unknown-fid': ['A fid that is not there cannot', (t) => refused(t.request('Tstatfs', { fid: STRANGER }))],
+    'statfs.file': [
+      'Any file can be asked for the state of its file system',
+      async (t) => void (await (await t.file()).request('Tstatfs', {})),
+    ],
+    'statfs.unknown-fid': [
+      'A fid that is not there cannot be asked for the state of its file system',
+      (t) => refused(t.request('Tstatfs', { fid: STRANGER })),
+    ],
   },
 );
