@@ -36,9 +36,9 @@ export function timeText(time: Date): string {
 }
 
 /** Names and paths for a terminal: control characters would be obeyed by it. Programs that read a pipe get them as they are. */
-export function printable(text: string): string {
+export function printable(text: string, stream: { isTTY?: boolean } = process.stdout): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
-  return process.stdout.isTTY ? text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?') : text;
+  return stream.isTTY ? text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?') : text;
 }
 
 /** What `--json` says of a file, in ls, find, tree and stat alike. */

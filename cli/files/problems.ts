@@ -1,5 +1,6 @@
 import { ErrnoError } from '../../lib/index.js';
 import { failureLine } from '../failure.js';
+import { printable } from './listing.js';
 
 /** Failures of one operand among several: each is told when it happens, the rest is done all the same, and the exit code is 1. */
 export class Problems {
@@ -23,7 +24,7 @@ export class Problems {
     const at = (error as NodeJS.ErrnoException).path;
     const line = failureLine(error);
     const text = shown !== undefined && at !== undefined ? line.replace(at, shown) : line;
-    const print = (): void => console.error(text);
+    const print = (): void => console.error(printable(text, process.stderr));
     if (this.#progress === undefined) print();
     else this.#progress.hidden(print);
   }

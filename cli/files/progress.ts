@@ -1,4 +1,5 @@
 import { bytesText } from '../format.js';
+import { printable } from './listing.js';
 
 const INTERVAL = 200;
 
@@ -42,7 +43,7 @@ export class Progress implements Disposable {
     parts.push(`${bytesText(rate)}/s`);
     const left = this.totalBytes - this.bytes;
     if (left > 0 && rate > 0) parts.push(`${duration(left / rate)} left`);
-    if (this.current !== '') parts.push(this.current);
+    if (this.current !== '') parts.push(printable(this.current, { isTTY: true }));
     return parts.join('  ');
   }
 
