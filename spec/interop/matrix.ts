@@ -6,7 +6,7 @@
  * With keys (`diod`, `qemu-none-u`, …) only those are run anew; the rest of the matrix is what was found before.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { type Report, toMarkdown } from '../../lib/interop/index.js';
+import { allChecks, type Report, toMarkdown } from '../../lib/interop/index.js';
 import { stopAll } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
 import { removeAll } from '../support/temporary.js';
@@ -15,13 +15,20 @@ import { columns, inspectColumn } from './peers.js';
 
 const reports = new URL('../../.cache/interop/', import.meta.url);
 
+/** A report of an earlier run in the words of today's checks. */
+function brought(report: Report): Report {
+  const checks = new Map(allChecks.map((check) => [check.id, check]));
+  const results = report.results.map((result) => ({ ...result, rule: checks.get(result.id)?.rule ?? result.rule }));
+  return { ...report, results };
+}
+
 const wanted = process.argv.slice(2);
 const found: Report[] = [];
 for (const column of columns) {
   const kept = new URL(`${column.key}.json`, reports);
   const { missing } = requires(...column.needs);
   if (wanted.length > 0 && !wanted.includes(column.key)) {
-    if (existsSync(kept)) found.push(JSON.parse(readFileSync(kept, 'utf8')) as Report);
+    if (existsSync(kept)) found.push(brought(JSON.parse(readFileSync(kept, 'utf8')) as Report));
     continue;
   }
   if (missing !== undefined) {
