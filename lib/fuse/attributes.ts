@@ -28,12 +28,14 @@ export function attrOf(node: Node, attributes: Attributes): Attr {
 }
 
 /** Remembers what the kernel is about to be told. Throws ESTALE where the file turns out to be of another type. */
-export function remember(node: Node, { mode, nlink, gid, size, mtime }: Attributes): void {
+export function remember(node: Node, { mode, nlink, uid, gid, size, mtime }: Attributes): void {
   if (node.mode !== 0 && ((node.mode ^ mode) & S_IFMT) !== 0) throw new ErrnoError('ESTALE', { syscall: 'Tgetattr' });
   node.mode = mode;
   node.nlink = nlink;
+  node.uid = uid;
   node.gid = gid;
   node.size = size;
+  node.written = 0;
   node.sec = mtime.sec;
   node.nsec = mtime.nsec;
 }

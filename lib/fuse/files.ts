@@ -67,6 +67,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const end = offset + data.length;
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(node);
+      if (end > node.written) node.written = end;
       const { error } = handle;
       if (error !== undefined) {
         handle.error = undefined;
@@ -135,8 +136,13 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(handle.node);
       await settled(handle);
-      const { size } = await fid.getattr(GETATTR_BASIC, request.options);
+      const attributes = await fid.getattr(GETATTR_BASIC, request.options);
+      // A fid that is a path may lead to another file by now, which must not be changed.
+      bridge.attr(handle.node, attributes);
+      const { size } = attributes;
       if (end > size) await fid.setattr({ size: end }, request.options);
+      // The kernel says nothing of privileges here; a write by an ordinary user takes them.
+      if (request.uid !== 0) await dropPrivilegeBits(handle.node, fid, request.options);
       return 0;
     },
 

@@ -19,6 +19,7 @@ import {
 } from './kernel/constants.js';
 import type { Body } from './kernel/opcodes.js';
 import type { Operations, Request } from './kernel/request.js';
+import { changeNameless, isNameless, namelessAttr } from './nameless.js';
 import type { Node } from './nodes.js';
 import { staleIfGone } from './tree.js';
 
@@ -27,6 +28,8 @@ const ENOSYS = -38;
 /** The longest target the kernel takes (PATH_MAX without its NUL). */
 const TARGET_MAX = 4095;
 const S_IXGRP = 0o010;
+/** Permissions and kind of file: whoever sets a mode says both, and the client need not ask. */
+const MODE_BITS = S_IFMT | 0o7777;
 
 /** All that is about one node and needs no name: attributes, link targets, the file system's own figures. */
 export function nodeOperations(bridge: Bridge): Partial<Operations> {
@@ -50,9 +53,14 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       const seen = bridge.looked.takeOpened(node);
       const attributes = seen instanceof Promise ? await seen : seen;
       if (attributes !== undefined && node.is(attributes.qid)) return bridge.attr(node, attributes);
-      return withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
-        bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
-      );
+      try {
+        return await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
+          bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
+        );
+      } catch (error) {
+        if (isNameless(node, error)) return namelessAttr(node);
+        throw error;
+      }
     },
 
     async statx({ flags, fh }, request) {
@@ -67,16 +75,26 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       const node = nodes.get(request.nodeid);
       bridge.changed(node);
       if ((body.valid & FATTR_SIZE) !== 0 && !Number.isSafeInteger(body.size)) return EFBIG;
-      const attributes = await withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
+      const changed = withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);
         if (change === undefined) return fid.getattr(GETATTR_BASIC, o);
         // Without a name: where fids are paths, this one may lead to another file by now, which must not be changed.
         if (node.links.length === 0 && node !== nodes.root) bridge.attr(node, await fid.getattr(GETATTR_BASIC, o));
         if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
+        // A size and times take two messages, the second of which is behind whatever is sent now.
+        if (change.size !== undefined && (change.atime !== undefined || change.mtime !== undefined)) {
+          await fid.setattr(change, o);
+          return fid.getattr(GETATTR_BASIC, o);
+        }
         const [, after] = await bridge.ordered.both(fid.setattr(change, o), () => fid.getattr(GETATTR_BASIC, o));
         return after;
       });
-      return bridge.attr(node, attributes);
+      try {
+        return bridge.attr(node, await changed);
+      } catch (error) {
+        if (isNameless(node, error)) return changeNameless(node, body);
+        throw error;
+      }
     },
 
     async readlink(_, request) {
@@ -97,7 +115,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
 
 function changeOf({ valid, mode, uid, gid, size, atime, mtime }: Body<'setattr'>): AttributeChange | undefined {
   const change: AttributeChange = {};
-  if ((valid & FATTR_MODE) !== 0) change.mode = mode & 0o7777;
+  if ((valid & FATTR_MODE) !== 0) change.mode = mode & MODE_BITS;
   if ((valid & FATTR_UID) !== 0) change.uid = uid;
   if ((valid & FATTR_GID) !== 0) change.gid = gid;
   if ((valid & FATTR_SIZE) !== 0) change.size = size;
@@ -116,7 +134,7 @@ function losesPrivilege({ valid }: Body<'setattr'>): boolean {
 async function keepOutPrivilege(fid: Fid, change: AttributeChange, options: RequestOptions): Promise<void> {
   const { mode } = await fid.getattr(GETATTR_BASIC, options);
   const less = withoutPrivilege(mode);
-  if (less !== mode) change.mode = less & 0o7777;
+  if (less !== mode) change.mode = less & MODE_BITS;
 }
 
 /** The mode without set-user-ID, and without set-group-ID where that is no mark for locking (a group that may execute). */

@@ -37,7 +37,10 @@ export class Node {
   /** st_mode and st_nlink as last seen. */
   mode = 0;
   nlink = 1;
+  uid = 0;
   gid = 0;
+  /** How far was written since. */
+  written = 0;
   /** Size and mtime as last told to the kernel. */
   size = 0;
   sec = 0;

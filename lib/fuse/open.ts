@@ -207,6 +207,11 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         result = await opened(node, wire, look, undefined, user, request);
       }
       const { pin, attributes } = result;
+      if (!node.is(pin.fid.qid)) {
+        // The name got another file while this one was being opened by it.
+        pin.end();
+        throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
+      }
       const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
       if (attributes !== undefined) {
         // The kernel would go by the old size for as long as it believes its attributes.
