@@ -172,5 +172,9 @@ async function mountPoint(directory: string): Promise<string> {
   const path = resolve(directory);
   const list = await mounts();
   if (list.some((entry) => entry.point === path)) return path;
-  return join(await realpath(dirname(path)), basename(path));
+  try {
+    return join(await realpath(dirname(path)), basename(path));
+  } catch (error) {
+    throw error instanceof Error ? Object.assign(error, { path: directory }) : error;
+  }
 }
