@@ -3,6 +3,7 @@ import {
   DMDIR,
   DMLINK,
   DMSYMLINK,
+  L_O_ACCMODE,
   L_O_CREAT,
   L_O_DIRECTORY,
   L_O_EXCL,
@@ -27,6 +28,8 @@ import type { AttributeChange, Opened, RequestOptions, Verbs } from './verbs.js'
 export const legacy: Verbs = {
   async open(fid, flags, options) {
     if ((flags & L_O_DIRECTORY) !== 0 && !fid.isDirectory) throw fid.client.error('ENOTDIR', 'Topen', fid.path);
+    // QEMU opens a directory for writing (interop: open.directory-write).
+    if ((flags & L_O_ACCMODE) !== 0 && fid.isDirectory) throw fid.client.error('EISDIR', 'Topen', fid.path);
     return fid.client.request('Topen', { fid: fid.number, mode: openMode(flags, isExtended(fid)) }, options);
   },
 
@@ -123,7 +126,7 @@ function isExtended(fid: Fid): boolean {
 }
 
 /**
- * QEMU does what such a Twstat asks for and then never answers it (interop: wstat.nothing), but it takes the messages of 9P2000.L whatever was
+ * QEMU does what such a Twstat asks for and then never answers it (interop: wstat.sync), but it takes the messages of 9P2000.L whatever was
  * agreed on. Its device has no other way in than lib/qemu, so the address tells.
  */
 function isQemu(fid: Fid): boolean {

@@ -1,7 +1,9 @@
 import {
   AT_REMOVEDIR,
   GETATTR_MODE,
+  L_O_ACCMODE,
   L_O_DIRECT,
+  QTSYMLINK,
   S_IFDIR,
   S_IFMT,
   SETATTR_ATIME,
@@ -21,8 +23,13 @@ import type { AttributeChange, RequestOptions, Verbs } from './verbs.js';
 
 /** The requests of 9P2000.L as they are, and a way round for what an old server of that dialect lacks. */
 export const linux: Verbs = {
-  // How the server caches is its own business, and diod refuses O_DIRECT (interop: open.direct).
-  open: (fid, flags, options) => fid.client.request('Tlopen', { fid: fid.number, flags: flags & ~L_O_DIRECT }, options),
+  async open(fid, flags, options) {
+    // QEMU opens a directory for writing (interop: open.directory-write), and what its mapped models keep as a link (open.symlink).
+    if (fid.isDirectory && (flags & L_O_ACCMODE) !== 0) throw fid.client.error('EISDIR', 'Tlopen', fid.path);
+    if ((fid.qid.type & QTSYMLINK) !== 0) throw fid.client.error('ELOOP', 'Tlopen', fid.path);
+    // How the server caches is its own business, and diod refuses O_DIRECT (interop: open.direct).
+    return fid.client.request('Tlopen', { fid: fid.number, flags: flags & ~L_O_DIRECT }, options);
+  },
 
   create: (fid, name, flags, mode, gid, options) =>
     fid.client.request('Tlcreate', { fid: fid.number, name, flags: flags & ~L_O_DIRECT, mode, gid }, options),
@@ -51,6 +58,8 @@ export const linux: Verbs = {
   },
 
   async symlink(fid, name, symtgt, gid, options) {
+    // QEMU's mapped models make a link to nothing (interop: symlink.empty); symlink(2) does not.
+    if (symtgt === '') throw fid.client.error('ENOENT', 'Tsymlink', `${fid.path}/${name}`);
     return (await fid.client.request('Tsymlink', { dfid: fid.number, name, symtgt, gid }, options)).qid;
   },
 

@@ -80,6 +80,13 @@ const attributes: Check[] = checks(
         same([after.name, after.length, after.mode, after.mtime], [before.name, 5, before.mode, before.mtime], 'the stat');
       },
     ],
+    'wstat.sync': [
+      'For an open file a stat of nothing but "leave it" asks for stable storage, and is answered',
+      async (t) => {
+        const file = await (await t.file('12345')).open(L_O_RDWR);
+        await t.soon(wstat(file, {}), 'Twstat is not answered');
+      },
+    ],
     'wstat.length': [
       'The length can be changed',
       async (t) => {

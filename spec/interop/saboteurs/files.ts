@@ -29,6 +29,7 @@ import {
   pretend,
   respond,
   spoil,
+  swallow,
   twist,
 } from '../sabotage.js';
 import { bad, family, odd } from './names.js';
@@ -323,6 +324,7 @@ export const older: Record<string, Saboteur> = {
   ...family('stat.', ['unknown-fid'], () => permit('Tstat')),
   'stat.open': twist('Tstat', ({ stat }) => ({ stat: { ...stat, length: stat.length + 1 } })),
   'stat.numbers': twist('Tstat', ({ stat }) => ({ stat: { ...stat, nUid: 0xffffffff } })),
+  'wstat.sync': swallow('Twstat'),
   'wstat.nothing': alter('Twstat', ({ stat }) => ({ stat: { ...stat, length: 0 } })),
   ...family('wstat.', ['length', 'mode', 'mtime', 'name', 'owner'], () => pretend('Twstat')),
   ...family('wstat.', ['kind', 'name-slash', 'unknown-fid'], () => permit('Twstat')),
