@@ -11,10 +11,12 @@ import {
   S_IFREG,
   S_ISGID,
 } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
 import type { Attributes, Qid } from '../protocol/types.js';
 import { freshAttr } from './attributes.js';
 import type { Bridge } from './bridge.js';
+import { RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
@@ -131,14 +133,23 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     } else if (node.nlink === 0 || node.isDirectory) nodes.orphan(node);
   }
 
-  async function renamed(nodeid: number, body: { name: string; newDirectory: number; newName: string }, request: Request): Promise<number> {
+  interface Rename {
+    name: string;
+    newDirectory: number;
+    newName: string;
+    flags: number;
+  }
+
+  async function renamed(nodeid: number, { name, newDirectory, newName, flags }: Rename, request: Request): Promise<number> {
     const from = nodes.get(nodeid);
-    const to = nodes.get(body.newDirectory);
-    const { name, newName } = body;
+    const to = nodes.get(newDirectory);
     if (textBytes(newName) > NAME_MAX) return ENAMETOOLONG;
+    // 9P cannot exchange: EINVAL makes programs do it their own way.
+    if ((flags & ~RENAME_NOREPLACE) !== 0) return EINVAL;
     if (to !== from) bridge.changed(to);
+    const move = flags === 0 ? replacing : keeping;
     await bridge.with(from, request, (fid, o) =>
-      bridge.with(to, request, (target) => changing(from, request, () => fid.renameat(name, target, newName, o))),
+      bridge.with(to, request, (target) => changing(from, request, () => move(fid, name, target, newName, o))),
     );
     const moved = from.children?.get(name);
     // Two names of one file: rename(2) leaves both.
@@ -154,6 +165,45 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       if (bridge.client.lacking.has('Trenameat')) tree.strayBelow(moved);
     }
     return 0;
+  }
+
+  function replacing(from: Fid, name: string, to: Fid, newName: string, o: RequestOptions): Promise<void> {
+    return from.renameat(name, to, newName, o);
+  }
+
+  /**
+   * Renames without replacing. 9P has only the other kind; but a second name is never made where there is one, and then the first one can be taken
+   * away. A directory cannot have two: there the new name is looked for first, and who makes it meanwhile loses an empty directory.
+   */
+  async function keeping(from: Fid, name: string, to: Fid, newName: string, o: RequestOptions): Promise<void> {
+    const moved = await from.walk([name], o);
+    try {
+      if (moved.isDirectory) {
+        const there = await ordered.look(to, newName, o).catch((error: unknown) => {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+          return undefined;
+        });
+        if (there !== undefined) {
+          tree.clunker.give(there.fid);
+          throw new ErrnoError('EEXIST', { syscall: 'Trenameat' });
+        }
+        await from.renameat(name, to, newName, o);
+        return;
+      }
+      await to.link(newName, moved, o).catch((error: unknown) => {
+        const { code } = error as NodeJS.ErrnoException;
+        // No hard links there: the caller must do it its own way.
+        throw code === 'EOPNOTSUPP' || code === 'EPERM' || code === 'EMLINK' ? new ErrnoError('EINVAL', { syscall: 'Trenameat' }) : error;
+      });
+      try {
+        await from.unlinkat(name, 0, o);
+      } catch (error) {
+        await to.unlinkat(newName, 0).catch(() => {});
+        throw error;
+      }
+    } finally {
+      tree.clunker.give(moved);
+    }
   }
 
   return {
@@ -278,7 +328,6 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     unlink: ({ name }, request) => removeName(request.nodeid, name, 0, request),
     rmdir: ({ name }, request) => removeName(request.nodeid, name, AT_REMOVEDIR, request),
     rename: (body, request) => renamed(request.nodeid, body, request),
-    // 9P has neither NOREPLACE nor EXCHANGE: EINVAL makes programs do it their own way, which a race cannot be hidden in.
-    rename2: (body, request) => (body.flags !== 0 ? EINVAL : renamed(request.nodeid, body, request)),
+    rename2: (body, request) => renamed(request.nodeid, body, request),
   };
 }
