@@ -108,7 +108,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     (statistics) => statistics.type,
     () => 0,
   );
-  const posixAcl = !native && (options.acl ?? (!native && client.dialect === VERSION_L && (await servesAcl(client.root))));
+  const posixAcl = !native && (options.acl ?? (client.dialect === VERSION_L && (await servesAcl(client.root))));
   const own: BridgeOptions = {
     cache,
     access: options.access ?? (root && !native ? 'user' : 'any'),
