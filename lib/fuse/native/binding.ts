@@ -147,7 +147,10 @@ export class NativeMissingError extends Error {
   }
 }
 
-/** Loads it, at its first use only. */
+/**
+ * Loads it, at its first use only. For x64 it comes ready with its libfuse 2, so neither its install script (`npm ci --ignore-scripts` will do) nor
+ * the host's libfuse2 is needed; elsewhere that script compiles it. An ordinary user needs `fusermount`, which fuse3 brings along.
+ */
 export function loadBinding(): Binding {
   const ours = createRequire(import.meta.url);
   let main: string;
