@@ -3,6 +3,7 @@ import { ALL, type Check, checks, L } from '../check.js';
 import { refused, same, that } from '../expect.js';
 import type { Handle } from '../handle.js';
 import { STRANGER, type Trial } from '../trial.js';
+import { replyOf } from '../wire.js';
 import { badNames, each } from './names.js';
 
 /** A directory that holds a/b/c, and a file f. */
@@ -110,8 +111,17 @@ export const walk: Check[] = checks(
       },
     ],
     'walk.missing': [
-      'A walk that fails at its first name is an error: ENOENT',
-      async (t) => refused(twalk(await tree(t), t.newFid(), 'missing'), 'ENOENT'),
+      'A walk that fails at its first name is an error: ENOENT, in Rlerror (or, in the older dialects, Rerror)',
+      async (t) => {
+        const dir = await tree(t);
+        const { answer } = t.wire.post('Twalk', { fid: dir.number, newfid: t.newFid(), wnames: ['missing'] });
+        await refused(
+          answer.then((reply) => replyOf('Twalk', reply)),
+          'ENOENT',
+        );
+        const { frame } = await answer;
+        same(frame[4], dir.isL ? 7 : 107, 'the type of the answer');
+      },
     ],
     'walk.missing-newfid': [
       'A walk that fails at its first name makes no newfid',
