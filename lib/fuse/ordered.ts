@@ -2,7 +2,7 @@ import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { GETATTR_BASIC, ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
 import { decodeEntriesPlus, type EntryPlus, READDIR_PLUS } from '../protocol/plus.js';
-import type { Attributes } from '../protocol/types.js';
+import type { Attributes, Qid } from '../protocol/types.js';
 
 /** What a look-up found. */
 export interface Found {
@@ -16,6 +16,8 @@ export interface Walking {
   /** Resolves when it is made; the fid is void after a rejection. */
   readonly done: Promise<void>;
 }
+
+const UNKNOWN: Qid = { type: 0, version: 0, path: 0n };
 
 /**
  * Requests of which one needs what another makes. Our own server can be asked to do them in order (ORDERED_XATTR); then they leave
@@ -70,14 +72,16 @@ export class Ordered {
   walk(from: Fid, name: string | undefined, options: RequestOptions | undefined): Walking {
     const { client } = from;
     const wnames = name === undefined ? [] : [name];
-    const fid = client.newFid(from.qid, from.attachment, from.place.descend(wnames));
+    // What it is, is not known before the reply: the directory's own qid would have it refused to be written to.
+    const qid = name === undefined ? from.qid : UNKNOWN;
+    const fid = client.newFid(qid, from.attachment, from.place.descend(wnames));
     const done = client.requestNewFid(fid, 'Twalk', { fid: from.number, newfid: fid.number, wnames }, options).then(({ wqids }) => {
       if (wqids.length < wnames.length) {
         fid.clunk().catch(() => {});
         throw answeredError('ENOENT', { syscall: 'Twalk' });
       }
-      const qid = wqids[wqids.length - 1];
-      if (qid !== undefined) fid.qid = qid;
+      const last = wqids[wqids.length - 1];
+      if (last !== undefined) fid.qid = last;
     });
     return { fid, done };
   }
