@@ -41,6 +41,8 @@ interface OwnerFid {
   readonly pin: Pin;
   /** Whose fid it is; undefined for one opened for nothing but locks. */
   readonly handle: FileHandle | undefined;
+  /** The open file that it first locked: when that ends, so do its locks, of which an owner that is an open file is told in no other way. */
+  readonly through: FileHandle;
   /** Something has been locked through it. */
   granted: boolean;
 }
@@ -94,10 +96,12 @@ export class Locks {
     return 0;
   }
 
-  /** A handle is about to be closed: whoever locks through it lost its locks with the last flush. */
+  /** A handle is being closed: gives up at once what is still locked through it, as clunks may take a moment. */
   closing(handle: FileHandle): void {
     if (this.#owners.size === 0) return;
-    for (const [key, owner] of this.#owners) if (owner.fids.get(handle.node)?.handle === handle) this.#forget(key, owner, handle.node);
+    for (const [key, owner] of this.#owners) {
+      if (owner.fids.get(handle.node)?.through === handle) void this.release(handle.node, key);
+    }
   }
 
   #forget(key: bigint, owner: Owner, node: Node): void {
@@ -134,11 +138,11 @@ export class Locks {
         return meanwhile.pin.fid;
       }
       if (own !== undefined) {
-        owner.fids.set(node, { pin: own, handle: undefined, granted: false });
+        owner.fids.set(node, { pin: own, handle: undefined, through: handle, granted: false });
         return own.fid;
       }
     }
-    owner.fids.set(node, { pin, handle, granted: false });
+    owner.fids.set(node, { pin, handle, through: handle, granted: false });
     return pin.fid;
   }
 
