@@ -1,4 +1,5 @@
 import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, LOCK_SUCCESS, MAXWELEM, QTDIR } from '../protocol/constants.js';
+import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
 import { LockBook } from './lockbook.js';
@@ -208,7 +209,14 @@ export class Fid {
    */
   readdir(offset = 0n, count = this.client.session.maxPayload, options?: RequestOptions): Promise<DirectoryEntry[]> {
     const { maxPayload } = this.client.session;
-    return this.#told(this.client.verbs.readdir(this, offset, Math.max(Math.min(count, maxPayload), 279), options));
+    return this.#told(this.#readdir(offset, Math.max(Math.min(count, maxPayload), 279), options));
+  }
+
+  async #readdir(offset: bigint, count: number, options: RequestOptions | undefined): Promise<DirectoryEntry[]> {
+    const entries = await this.client.verbs.readdir(this, offset, count, options);
+    // Whoever lists to the end would never get there.
+    if (entries[entries.length - 1]?.offset === offset) throw new ProtocolError('a listing that does not advance', 'Rreaddir.offset');
+    return entries;
   }
 
   /** All entries of this open directory but "." and "..". */
