@@ -151,7 +151,8 @@ for (const ordered of [false, true]) {
       const first = await open(f.nodeid);
       expect(await read(f.nodeid, first.fh)).toBe('content');
       await release(f.nodeid, first.fh);
-      const second = await open(f.nodeid);
+      // For writing, too.
+      const second = await open(f.nodeid, 0o2);
       expect(await read(f.nodeid, second.fh)).toBe('content');
       await release(f.nodeid, second.fh);
       await ask('unlink', ROOT_ID, { name: 'f' });
