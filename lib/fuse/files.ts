@@ -1,3 +1,4 @@
+import type { Fid } from '../client/index.js';
 import { GETATTR_BASIC } from '../protocol/constants.js';
 import { Behind } from './behind.js';
 import type { Bridge } from './bridge.js';
@@ -5,6 +6,7 @@ import type { FileHandle } from './handles.js';
 import { FSYNC_FDATASYNC, RELEASE_FLOCK_UNLOCK, WRITE_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations } from './kernel/request.js';
 import { Early, Lent } from './kernel/structs.js';
+import { assureItself } from './nameless.js';
 import { dropPrivilegeBits } from './node-operations.js';
 
 const EFBIG = -27;
@@ -136,13 +138,18 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(handle.node);
       await settled(handle);
-      const attributes = await fid.getattr(GETATTR_BASIC, request.options);
-      // A fid that is a path may lead to another file by now, which must not be changed.
-      bridge.attr(handle.node, attributes);
-      const { size } = attributes;
-      if (end > size) await fid.setattr({ size: end }, request.options);
+      const { node } = handle;
+      const extend = async (at: Fid): Promise<void> => {
+        const { size } = await at.getattr(GETATTR_BASIC, request.options);
+        if (end > size) await at.setattr({ size: end }, request.options);
+      };
+      if (node.mustBeWalkedTo) await bridge.with(node, request, extend, true);
+      else {
+        if (node.links.length === 0) await assureItself(bridge, node, fid, request.options);
+        await extend(fid);
+      }
       // The kernel says nothing of privileges here; a write by an ordinary user takes them.
-      if (request.uid !== 0) await dropPrivilegeBits(handle.node, fid, request.options);
+      if (request.uid !== 0) await dropPrivilegeBits(node, fid, request.options);
       return 0;
     },
 

@@ -1,5 +1,7 @@
-import { S_IFMT, S_ISGID, S_ISUID } from '../protocol/constants.js';
+import type { Fid, RequestOptions } from '../client/index.js';
+import { GETATTR_BASIC, S_IFMT, S_ISGID, S_ISUID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
+import type { Bridge } from './bridge.js';
 import { FATTR_GID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW, FATTR_SIZE, FATTR_UID } from './kernel/constants.js';
 import type { Body } from './kernel/opcodes.js';
 import type { AttrReply } from './kernel/structs.js';
@@ -14,6 +16,19 @@ const S_IXGRP = 0o010;
  */
 export function isNameless(node: Node, error: unknown): boolean {
   return node.links.length === 0 && error instanceof ErrnoError && (error.code === 'ESTALE' || error.code === 'ENOENT');
+}
+
+/**
+ * Before a file without a name, or with one less, is changed by a fid that it had before: ESTALE or ENOENT where such a fid is no more than a path, by which another file would be
+ * changed. QEMU looks at an open fid by its descriptor and changes it by its path, so only a clone, which is not open, shows which it is.
+ */
+export async function assureItself(bridge: Bridge, node: Node, fid: Fid, options: RequestOptions): Promise<void> {
+  const unopened = await fid.clone(options);
+  try {
+    bridge.attr(node, await unopened.getattr(GETATTR_BASIC, options));
+  } finally {
+    bridge.tree.clunker.give(unopened);
+  }
 }
 
 /** What is known of it. The kernel asks again next time: whoever writes makes it longer. */

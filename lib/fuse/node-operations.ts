@@ -19,7 +19,7 @@ import {
 } from './kernel/constants.js';
 import type { Body } from './kernel/opcodes.js';
 import type { Operations, Request } from './kernel/request.js';
-import { changeNameless, isNameless, namelessAttr } from './nameless.js';
+import { assureItself, changeNameless, isNameless, namelessAttr } from './nameless.js';
 import type { Node } from './nodes.js';
 import { staleIfGone } from './tree.js';
 
@@ -78,8 +78,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       const changed = withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);
         if (change === undefined) return fid.getattr(GETATTR_BASIC, o);
-        // Without a name: where fids are paths, this one may lead to another file by now, which must not be changed.
-        if (node.links.length === 0 && node !== nodes.root) bridge.attr(node, await fid.getattr(GETATTR_BASIC, o));
+        if (node.links.length === 0 && node !== nodes.root) await assureItself(bridge, node, fid, o);
         if (losesPrivilege(body)) await keepOutPrivilege(fid, change, o);
         // A size and times take two messages, the second of which is behind whatever is sent now.
         if (change.size !== undefined && (change.atime !== undefined || change.mtime !== undefined)) {
@@ -146,6 +145,8 @@ function withoutPrivilege(mode: number): number {
 /** Takes the bits away that a write or a truncation by an ordinary user must not leave. Costs nothing where there are none. */
 export async function dropPrivilegeBits(node: Node, fid: Fid, options: RequestOptions): Promise<void> {
   if (withoutPrivilege(node.mode) === node.mode) return;
+  // Without a name it starts no program any more; and where fids are paths another file would be changed.
+  if (node.links.length === 0) return;
   const { mode } = await fid.getattr(GETATTR_BASIC, options);
   node.mode = withoutPrivilege(mode);
   if (node.mode !== mode) await fid.setattr({ mode: node.mode & 0o7777 }, options);
