@@ -23,7 +23,12 @@ for (const column of columns) {
         context.skip(`it is ${version}, and ${expected.version} was seen`);
       }
       const report = await inspectColumn(column);
-      const unexpected = differences(expected.outcomes, expectationOf(report, version).outcomes);
+      let unexpected = differences(expected.outcomes, expectationOf(report, version).outcomes);
+      // What others' servers did differently once, on a busy machine, they must do twice to count.
+      if (unexpected.length > 0 && !column.key.startsWith('ninep')) {
+        const again = await inspectColumn(column, { checks: unexpected });
+        unexpected = differences(expected.outcomes, expectationOf(again, version).outcomes).filter((id) => unexpected.includes(id));
+      }
       expect(unexpected, describe(report, expected.outcomes)).toEqual([]);
       if (column.key.startsWith('ninep')) expect(report.counts.error, summary(report)).toBe(0);
     });
