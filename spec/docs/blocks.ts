@@ -24,7 +24,7 @@ export function ninepLines(shell: string): string[][] {
 
 function wordsOf(line: string): string[] {
   const words: string[] = [];
-  for (const [word] of line.matchAll(/#.*$|(?:'[^']*'|"[^"]*"|[^\s'"#])+/g)) {
+  for (const [word] of line.matchAll(/(?<=^|\s)#.*$|(?:'[^']*'|"[^"]*"|[^\s'"])+/g)) {
     if (word.startsWith('#')) break;
     words.push(word.replaceAll(/'([^']*)'|"([^"]*)"/g, '$1$2'));
   }
