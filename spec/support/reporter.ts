@@ -21,6 +21,7 @@ export default class Reporter extends DefaultReporter {
       for (const test of module.children.allTests()) {
         const state = test.result().state;
         counts[state]++;
+        if (state === 'passed' && (test.diagnostic()?.retryCount ?? 0) > 0) this.log(`passed at its second try: ${test.fullName}`);
         if (state === 'skipped') for (const need of needsOf(test)) needs.add(need);
       }
     }
