@@ -1,12 +1,18 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+/** What takes minutes: run in CI, and when asked for by name. */
+const long = ['spec/e2e/**', 'spec/fuse/native.spec.ts', 'spec/interop/peers.spec.ts', 'spec/cli/bundle.spec.ts'];
+const everything =
+  process.env['NINEP_REQUIRE'] === 'all' || process.argv.some((word) => word.startsWith('spec/') && !word.endsWith('.config.ts'));
+if (!everything) console.log(`left out, for they take long: ${long.join(' ')} (NINEP_REQUIRE=all, or a name, runs them)`);
+
 /** Two workers whatever the machine: tests start servers, emulators and mounts, and CI has two cores. */
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
   test: {
     include: ['spec/**/*.spec.ts'],
-    exclude: ['spec/bench/**', 'node_modules/**', 'dist/**'],
+    exclude: ['spec/bench/**', 'node_modules/**', 'dist/**', ...(everything ? [] : long)],
     pool: 'forks',
     maxWorkers: 2,
     setupFiles: ['spec/support/setup.ts'],
