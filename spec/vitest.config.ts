@@ -2,7 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 /** What takes minutes: run in CI, and when asked for by name. */
-const long = ['spec/e2e/**', 'spec/fuse/native.spec.ts', 'spec/interop/peers.spec.ts', 'spec/cli/bundle.spec.ts'];
+const long = [
+  ...['spec/e2e/**', 'spec/fuse/native.spec.ts', 'spec/interop/peers.spec.ts', 'spec/interop/saboteurs.spec.ts', 'spec/cli/bundle.spec.ts'],
+  ...['spec/support/guest/**', 'spec/fs/large.spec.ts'],
+];
 const everything =
   process.env['NINEP_REQUIRE'] === 'all' || process.argv.some((word) => word.startsWith('spec/') && !word.endsWith('.config.ts'));
 if (!everything) console.log(`left out, for they take long: ${long.join(' ')} (NINEP_REQUIRE=all, or a name, runs them)`);
