@@ -1,5 +1,6 @@
 import type { Server } from '../server/index.js';
 import type { Session, SessionOptions } from '../session/index.js';
+import { pause as sleep } from '../session/pause.js';
 import type { Transport } from '../transport/transport.js';
 import { Bridge } from './bridge.js';
 import { ResyncTransport } from './resync.js';
@@ -140,16 +141,4 @@ export class Link {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    signal.addEventListener('abort', end);
-  });
 }

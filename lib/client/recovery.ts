@@ -2,6 +2,8 @@ import debug from 'debug';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import type { CallOptions, Done } from '../session/call.js';
+import { abortError } from '../session/index.js';
+import { pause as sleep } from '../session/pause.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
 import { inOrder, type Pending, tellFollowers } from './pending.js';
@@ -204,7 +206,7 @@ export class Recovery {
         this.#resume(session, performance.now() - begun);
         return;
       }
-      await wait(pause, signal);
+      await sleep(pause, signal);
     }
     clearTimeout(timer);
   }
@@ -334,23 +336,4 @@ export class Recovery {
       this.#fail(pending, this.#session.lost ?? new ConnectionLostError(this.#session.address));
     }
   }
-}
-
-function wait(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    signal.addEventListener('abort', end);
-  });
-}
-
-function abortError(signal: AbortSignal): Error {
-  const error = new Error('The operation was aborted', { cause: signal.reason }) as NodeJS.ErrnoException;
-  error.name = 'AbortError';
-  error.code = 'ABORT_ERR';
-  return error;
 }

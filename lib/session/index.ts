@@ -1,4 +1,4 @@
-export { type Address, type DialOptions, dial, parseAddress } from '../transport/index.js';
+export { type Address, abortError, type DialOptions, dial, parseAddress } from '../transport/index.js';
 export type { Receiver, Transport } from '../transport/transport.js';
 export type { CallOptions, Done } from './call.js';
 export { dialectNamed, type OpenOptions, openSession } from './dial.js';
