@@ -28,8 +28,8 @@ export async function fusermount(directory: string, options: readonly string[]):
     try {
       return await through(helper, directory, options);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !(error instanceof HelperError)) throw error;
-      missing = error;
+      if (!(error instanceof NotFoundError)) throw error;
+      missing = error.cause;
     }
   }
   throw new FuseMissingError(missing);
@@ -45,12 +45,15 @@ export async function fusermountUnmount(directory: string, lazy: boolean): Promi
       if (code === 0) return;
       throw new HelperError(`${helper}: ${message}`, /busy/i.test(message) ? 'EBUSY' : 'EPERM');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      missing = error;
+      if (!(error instanceof NotFoundError)) throw error;
+      missing = error.cause;
     }
   }
   throw new FuseMissingError(missing);
 }
+
+/** A program that none of PATH's directories has, or none that may be searched: execvp(3) tells the latter as EACCES. */
+class NotFoundError extends Error {}
 
 class HelperError extends Error {
   readonly code: string;
@@ -84,7 +87,8 @@ async function through(helper: string, directory: string, options: readonly stri
         }
         exit.then(
           ({ message, code }) => reject(new HelperError(`${helper}: ${message || `exit code ${code}`}`, codeOf(message))),
-          (error: NodeJS.ErrnoException) => reject(new HelperError(error.message, error.code ?? 'EIO')),
+          (error: NodeJS.ErrnoException) =>
+            reject(error instanceof NotFoundError ? error : new HelperError(error.message, error.code ?? 'EIO')),
         );
       });
     });
@@ -107,7 +111,10 @@ function finished(child: ChildProcess): Promise<{ code: number | null; message: 
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       if (message.length < 4096) message += chunk;
     });
-    child.on('error', reject);
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      const nowhere = error.code === 'ENOENT' || error.code === 'EACCES';
+      reject(nowhere ? new NotFoundError(error.message, { cause: error }) : error);
+    });
     child.on('close', (code) => resolve({ code, message: message.trim().replace(/^fusermount3?: /, '') }));
   });
 }

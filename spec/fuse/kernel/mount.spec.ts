@@ -143,6 +143,17 @@ requires('mount')('mounting without root', () => {
     root.remove();
   });
 
+  test('where PATH has only what its user may not search says the same', { timeout: 60_000 }, async () => {
+    const { root, directory } = place(NOBODY);
+    mkdirSync(root.join('closed'), { mode: 0o700 });
+    const served = new Served(directory, NOBODY, 'auto', root.join('closed'));
+    expect(await served.says()).toMatchObject({ failed: expect.stringMatching(/needs the program fusermount3: install fuse3/) });
+    await once(served.child, 'exit');
+    root.remove();
+  });
+});
+
+requires('mount', 'fusermount3')('mounting without root', () => {
   test('on a directory of somebody else tells what fusermount3 says', { timeout: 60_000 }, async () => {
     const { root, directory } = place(0);
     const served = new Served(directory, NOBODY, 'auto');
