@@ -7,6 +7,7 @@ import type { Backend } from '../../lib/server/backend.js';
 import { Server } from '../../lib/server/server.js';
 import { Random } from '../support/random.js';
 import { RawClient } from '../support/raw.js';
+import { sized } from '../support/sized.js';
 
 /** A back-end for the fuzzer to work on, and how to see that it stayed in its place. */
 export interface FuzzTarget {
@@ -18,7 +19,7 @@ export interface FuzzTarget {
   dispose?(): Promise<void> | void;
 }
 
-const seconds = Number(process.env['NINEP_FUZZ_SECONDS'] ?? 2);
+const seconds = sized('NINEP_FUZZ_SECONDS', 60, 2);
 /** Requests of one connection before another takes its place. */
 const ROUND = 150;
 const OUTSTANDING = 24;
@@ -254,7 +255,7 @@ async function within<T>(ms: number, promise: Promise<T>, problem: () => string)
 }
 
 /**
- * Throws anything at a back-end's server for NINEP_FUZZ_SECONDS (2): it lives, answers are sound, another client is served all the
+ * Throws anything at a back-end's server for NINEP_FUZZ_SECONDS: it lives, answers are sound, another client is served all the
  * while, nothing outside the export changes, and in the end nothing is held. NINEP_SEED repeats a run.
  */
 export function fuzzServer(name: string, make: () => Promise<FuzzTarget> | FuzzTarget): void {

@@ -6,11 +6,11 @@ import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/consta
 import type { BackendNode } from '../../../lib/server/backend.js';
 import { run } from '../../support/child.js';
 import { markedEnvironment } from '../../support/launcher.js';
+import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
 import { caller, Exported, outcome, sys } from './exported.js';
 
-/** Tries of the race; CI asks for 100,000. */
-const TRIES = Number(process.env['NINEP_RACES'] ?? 2000);
+const TRIES = sized('NINEP_RACES', 100_000, 2000);
 const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
 
 describe('nothing outside the export is reached', () => {
