@@ -10,14 +10,15 @@ const ENOUGH = 4;
 /** How long what was seen ahead may be told, in ms; less where the kernel may believe less. */
 const LIFETIME = 800;
 /** Entries of the first round; each that was worth it is followed by one twice as long. */
-const FIRST = 128;
+const FIRST = 1024;
 const LONGEST = 4096;
 /** Bytes of one reading. */
 const CHUNK = 64 * 1024;
 
+/** What a listing told of a name, and when it was asked for (performance.now). */
 interface Seen {
-  attributes: Attributes;
-  at: number;
+  readonly attributes: Attributes;
+  readonly at: number;
 }
 
 /** What is known ahead of one directory, for one user. */
@@ -50,18 +51,18 @@ export class LookAhead {
     this.#bridge = bridge;
   }
 
-  /** What is known of a name, and how old it is in ms. Once. */
-  take(parent: Node, name: string, user: number): { attributes: Attributes; age: number } | undefined {
+  /** What is known of a name, and when it was asked for. Once. */
+  take(parent: Node, name: string, user: number): Seen | undefined {
     if (this.#scans.size === 0) return undefined;
     const scan = this.#scans.get(parent);
     const seen = scan?.user === user ? scan.entries.get(name) : undefined;
     if (scan === undefined || seen === undefined) return undefined;
     scan.entries.delete(name);
-    const age = performance.now() - seen.at;
-    if (age > Math.min(LIFETIME, this.#bridge.options.entryTimeout)) return undefined;
+    const now = performance.now();
+    if (now - seen.at > Math.min(LIFETIME, this.#bridge.options.entryTimeout)) return undefined;
     scan.hits++;
-    scan.lastMiss = performance.now();
-    return { attributes: seen.attributes, age };
+    scan.lastMiss = now;
+    return seen;
   }
 
   /** A name was looked up on the server, and found. */

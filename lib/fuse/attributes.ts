@@ -1,8 +1,22 @@
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../protocol/constants.js';
+import {
+  GETATTR_BASIC,
+  GETATTR_BTIME,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
 import type { Attr } from './kernel/structs.js';
 import type { Node } from './nodes.js';
+
+/** What is asked of every file: the time of its birth too, which the kernel asks for by itself after it has looked a file up. */
+export const WANTED = GETATTR_BASIC | GETATTR_BTIME;
 
 const TYPES = new Set([S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK]);
 

@@ -73,18 +73,35 @@ export class Bridge {
     if (nodes.forget(node, count)) this.tree.unpin(node);
   }
 
-  /** One more look-up of a node by the kernel, and what it is to know of it. */
-  entry(node: Node, attributes: Attributes): EntryReply {
-    const reply = { ...this.attr(node, attributes), nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout };
+  /** One more look-up of a node by the kernel, and what it is to know of it. `at`: as for `attr`. */
+  entry(node: Node, attributes: Attributes, at: number): EntryReply {
+    const { attrValid, attr } = this.attr(node, attributes, at);
     node.lookups++;
-    return reply;
+    return { nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout, attrValid, attr };
   }
 
-  /** ESTALE for the attributes of another file: a server whose fids are paths tells what is at the path now. */
-  attr(node: Node, attributes: Attributes): AttrReply {
+  /**
+   * What the kernel is to know of a node, which was asked for at `at` (performance.now) or later. ESTALE for the attributes of another file:
+   * a server whose fids are paths tells what is at the path now.
+   */
+  attr(node: Node, attributes: Attributes, at: number): AttrReply {
     if (!node.is(attributes.qid)) throw new ErrnoError('ESTALE', { syscall: 'Tgetattr' });
     remember(node, attributes);
-    return { attrValid: this.options.attrTimeout, attr: attrOf(node, attributes) };
+    const attr = attrOf(node, attributes);
+    this.tell(node, attributes, at);
+    return { attrValid: this.options.attrTimeout, attr };
+  }
+
+  /** The kernel is told this of a node. */
+  tell(node: Node, attributes: Attributes, at: number): void {
+    node.told = at > node.touchedAt ? attributes : undefined;
+    node.toldAt = at;
+  }
+
+  /** For how long the kernel may still believe what it was told of a node, in ms; 0 where it must not. */
+  holds(node: Node): number {
+    if (node.told === undefined || node.behind?.busy) return 0;
+    return Math.max(0, this.options.attrTimeout - (performance.now() - node.toldAt));
   }
 
   /**
@@ -100,11 +117,17 @@ export class Bridge {
     return { pin: this.tree.pin(fid), done };
   }
 
-  /** A node is about to be changed through this mount: what was seen of it holds no more. */
-  changed(node: Node): void {
+  /** A change of a node through this mount begins or ends: what was told of it holds no more, nor what was asked for meanwhile. */
+  touched(node: Node): void {
     node.touchedAt = performance.now();
-    this.looked.changed(node);
+    node.told = undefined;
     this.ahead.changed(node);
+  }
+
+  /** The same, also for what was seen of it on behalf of requests that are still to come. */
+  changed(node: Node): void {
+    this.touched(node);
+    this.looked.changed(node);
     if (node.handles !== undefined) for (const handle of node.handles) handle.prefetch = undefined;
   }
 

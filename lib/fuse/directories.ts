@@ -3,10 +3,11 @@ import { L_O_DIRECTORY, L_O_RDONLY, QTDIR } from '../protocol/constants.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import { textBytes } from '../protocol/text.js';
 import type { DirectoryEntry } from '../protocol/types.js';
+import { WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { DirectoryHandle } from './handles.js';
 import { FSYNC_FDATASYNC } from './kernel/constants.js';
-import { Dirents } from './kernel/dirents.js';
+import { type Dirent, Dirents } from './kernel/dirents.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { EntryReply } from './kernel/structs.js';
 import type { Node } from './nodes.js';
@@ -19,6 +20,11 @@ const CHUNK = 64 * 1024;
 const FRESH = 500;
 /** Entries of one READDIRPLUS that are looked up at the same time. */
 const LOOKUPS = 64;
+/**
+ * Entries of one listing that are told with attributes. The kernel remembers each of them, and so do we, until it needs the memory: who
+ * lists a million names mostly wants nothing but names.
+ */
+const PLUS_MOST = 4096;
 
 /** Opening and listing directories. */
 export function directoryOperations(bridge: Bridge): Partial<Operations> {
@@ -26,21 +32,33 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   const { nodes } = tree;
 
   /** Entries after the cookie `offset`: what is left of an earlier reading, or read now. Empty at the end. */
-  async function entries(handle: DirectoryHandle, offset: bigint, plus: boolean, request: Request): Promise<readonly EntryPlus[]> {
+  function entries(
+    handle: DirectoryHandle,
+    offset: bigint,
+    plus: boolean,
+    request: Request,
+  ): readonly EntryPlus[] | Promise<readonly EntryPlus[]> {
     const { first } = handle;
     handle.first = undefined;
-    if (offset === 0n && first !== undefined && first.length > 0) {
-      handle.ahead = first;
-      handle.after = 0n;
-      return first;
+    if (offset === 0n) {
+      handle.plusLeft = PLUS_MOST;
+      if (first !== undefined && first.length > 0) {
+        handle.ahead = first;
+        handle.after = 0n;
+        return first;
+      }
+      handle.ended = false;
     }
-    if (offset === 0n) handle.ended = false;
-    if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended)) {
-      handle.at = performance.now();
-      handle.ahead = await chunk(handle.pin.fid, offset, plus && ordered.kept, request.options);
-      handle.after = offset;
-      handle.ended = handle.ahead.length === 0;
-    }
+    if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended))
+      return readOn(handle, offset, plus && handle.plusLeft > 0 && ordered.kept, request);
+    return handle.ahead;
+  }
+
+  async function readOn(handle: DirectoryHandle, offset: bigint, plus: boolean, request: Request): Promise<readonly EntryPlus[]> {
+    handle.at = performance.now();
+    handle.ahead = await chunk(handle.pin.fid, offset, plus, request.options);
+    handle.after = offset;
+    handle.ended = handle.ahead.length === 0;
     return handle.ahead;
   }
 
@@ -58,30 +76,32 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     handle.ahead = handle.ahead.slice(count);
   }
 
-  /** The entry as a LOOKUP would have it; undefined where it cannot be looked up, which then waits for whoever wants it. */
+  /** The entry as a LOOKUP would have it, where the listing told enough. */
+  function toldOf(parent: Node, { entry, attributes }: EntryPlus, at: number): EntryReply | undefined {
+    if (attributes === undefined) return undefined;
+    const { qid, nlink } = attributes;
+    const node = tree.clearFor(parent, entry.name, qid, nlink, (qid.type & QTDIR) !== 0);
+    if (node === undefined || node.touchedAt >= at || node.behind?.busy) return undefined;
+    const reply = bridge.entry(node, attributes, at);
+    nodes.link(node, parent, entry.name);
+    return reply;
+  }
+
+  /** The same from the server; undefined where it cannot be looked up, which then waits for whoever wants it. */
   async function lookedUp(
     parent: Node,
     dirFid: Fid,
-    { entry, attributes: told }: EntryPlus,
-    at: number,
+    { entry }: EntryPlus,
     user: number,
     request: Request,
   ): Promise<EntryReply | undefined> {
     const { name, qid } = entry;
     const o = request.options;
-    if (told !== undefined && performance.now() - at < FRESH) {
-      const node = await tree.nodeFor(parent, name, told.qid, told.nlink, (told.qid.type & QTDIR) !== 0, user, o);
-      if (node.touchedAt < at && !node.behind?.busy) {
-        const reply = bridge.entry(node, told);
-        nodes.link(node, parent, name);
-        return reply;
-      }
-    }
     const known = parent.children?.get(name);
     const pin = known?.is(qid) && !known.behind?.busy ? known.pins?.get(user)?.hold() : undefined;
     if (known !== undefined && pin !== undefined) {
       try {
-        return bridge.entry(known, await pin.fid.getattr(undefined, o));
+        return bridge.entry(known, await pin.fid.getattr(WANTED, o), request.at);
       } catch {
         return undefined;
       } finally {
@@ -100,9 +120,9 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, o);
       if (node.behind?.busy) {
         await node.behind.idle();
-        attributes = await fid.getattr(undefined, o);
+        attributes = await fid.getattr(WANTED, o);
       }
-      const reply = bridge.entry(node, attributes);
+      const reply = bridge.entry(node, attributes, request.at);
       nodes.link(node, parent, name);
       tree.keep(node, user, fid);
       return reply;
@@ -153,7 +173,8 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       let after = offset;
       // A whole batch may be unfit to be shown; "nothing" would say that the directory ends.
       for (;;) {
-        const list = await entries(handle, after, false, request);
+        const reading = entries(handle, after, false, request);
+        const list = reading instanceof Promise ? await reading : reading;
         let count = 0;
         for (const { entry } of list) {
           if (isFit(entry.name) && !dirents.add(direntOf(handle.node, entry))) break;
@@ -171,7 +192,8 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       const dirents = new Dirents(size, true);
       let after = offset;
       for (;;) {
-        const list = await entries(handle, after, true, request);
+        const reading = entries(handle, after, true, request);
+        const list = reading instanceof Promise ? await reading : reading;
         const fitting: EntryPlus[] = [];
         let room = size;
         let count = 0;
@@ -183,7 +205,19 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
           }
           count++;
         }
-        const found = await lookUpAll(parent, fitting, handle.at, user, request);
+        const { at } = handle;
+        const fresh = performance.now() - at < FRESH;
+        const found: (EntryReply | undefined)[] = [];
+        const missing: number[] = [];
+        for (const [index, one] of fitting.entries()) {
+          const { name } = one.entry;
+          const looked = name !== '.' && name !== '..' && index < handle.plusLeft;
+          const reply = looked && fresh ? toldOf(parent, one, at) : undefined;
+          found.push(reply);
+          if (looked && reply === undefined) missing.push(index);
+        }
+        if (missing.length > 0) await lookUpAll(parent, fitting, missing, found, user, request);
+        handle.plusLeft -= fitting.length;
         for (const [index, { entry }] of fitting.entries()) dirents.add(direntOf(parent, entry), found[index]);
         taken(handle, count);
         if (!dirents.empty || count === 0) return dirents.bytes;
@@ -192,7 +226,10 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     },
 
     releasedir({ fh }) {
-      directories.remove(fh)?.pin.end();
+      const handle = directories.remove(fh);
+      // It has been read now, which its times say.
+      if (handle !== undefined) handle.node.told = undefined;
+      handle?.pin.end();
       return 0;
     },
 
@@ -211,33 +248,31 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   async function lookUpAll(
     parent: Node,
     list: readonly EntryPlus[],
-    at: number,
+    missing: readonly number[],
+    found: (EntryReply | undefined)[],
     user: number,
     request: Request,
-  ): Promise<(EntryReply | undefined)[]> {
-    const found: (EntryReply | undefined)[] = new Array(list.length);
+  ): Promise<void> {
     // The handle's own fid is open, and from an open fid nothing can be walked.
     const from = await tree.reach(parent, user, request.options);
     let next = 0;
     const worker = async (): Promise<void> => {
       for (;;) {
-        const index = next++;
-        const one = list[index];
-        if (one === undefined) return;
-        const { name } = one.entry;
-        if (name !== '.' && name !== '..') found[index] = await lookedUp(parent, from.fid, one, at, user, request);
+        const index = missing[next++];
+        const one = index === undefined ? undefined : list[index];
+        if (index === undefined || one === undefined) return;
+        found[index] = await lookedUp(parent, from.fid, one, user, request);
       }
     };
     try {
-      await Promise.all(Array.from({ length: Math.min(LOOKUPS, list.length) }, worker));
+      await Promise.all(Array.from({ length: Math.min(LOOKUPS, missing.length) }, worker));
     } finally {
       from.drop();
     }
-    return found;
   }
 
   /** The inode number shown is the one that stat shows, also where two files have one qid. */
-  function direntOf(parent: Node, { name, offset, qid, type }: DirectoryEntry) {
+  function direntOf(parent: Node, { name, offset, qid, type }: DirectoryEntry): Dirent {
     const known = parent.children?.get(name);
     return { ino: known?.is(qid) ? known.ino : qid.path, offset, type: type & 0xf, name };
   }

@@ -8,6 +8,7 @@ import type { Operations } from './kernel/request.js';
 import { Early, Lent } from './kernel/structs.js';
 import { assureItself } from './nameless.js';
 import { dropPrivilegeBits } from './node-operations.js';
+import type { Node } from './nodes.js';
 
 const EFBIG = -27;
 const ENOTTY = -25;
@@ -39,9 +40,20 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
         handle.error ??= error;
       },
     );
-    const ended = done.then(() => pin.drop());
+    const ended = done.then(() => {
+      bridge.touched(node);
+      pin.drop();
+    });
     node.behind.add(offset, offset + data.length, ended);
     return new Early(data.length, ended);
+  }
+
+  async function written(node: Node, count: Promise<number>): Promise<number> {
+    try {
+      return await count;
+    } finally {
+      bridge.touched(node);
+    }
   }
 
   return {
@@ -50,6 +62,8 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       if (!Number.isSafeInteger(offset + size)) return new Uint8Array(0);
       const { behind } = handle.node;
       if (behind?.busy) await behind.idle();
+      // It has been read now, which its times say.
+      handle.node.told = undefined;
       const { prefetch } = handle;
       if (prefetch !== undefined) {
         handle.prefetch = undefined;
@@ -77,11 +91,11 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       }
       const drop = (writeFlags & WRITE_KILL_SUIDGID) !== 0 ? dropPrivilegeBits(node, pin.fid, request.options) : undefined;
       if (!handle.behind) {
-        if (drop === undefined && !node.behind?.busy) return pin.fid.write(data, offset, request.options);
+        if (drop === undefined && !node.behind?.busy) return written(node, pin.fid.write(data, offset, request.options));
         return (async () => {
           await drop;
           await node.behind?.idle();
-          return pin.fid.write(data, offset, request.options);
+          return written(node, pin.fid.write(data, offset, request.options));
         })();
       }
       if (drop === undefined && (node.behind === undefined || node.behind.admits(offset, end))) return writeBehind(handle, offset, data);
@@ -148,6 +162,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
         if (node.links.length === 0) await assureItself(bridge, node, fid, request.options);
         await extend(fid);
       }
+      bridge.touched(node);
       // The kernel says nothing of privileges here; a write by an ordinary user takes them.
       if (request.uid !== 0) await dropPrivilegeBits(node, fid, request.options);
       return 0;

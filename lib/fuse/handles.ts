@@ -38,6 +38,8 @@ export class DirectoryHandle {
   at = 0;
   after = 0n;
   ended = false;
+  /** Entries that may still be told with attributes. */
+  plusLeft = 0;
 
   constructor(node: Node, pin: Pin, user: number) {
     this.node = node;

@@ -40,7 +40,13 @@ export class Looked {
 
   /** Somebody who was about saw this, or has asked for it. */
   opened(node: Node, attributes: Seen): void {
-    remember(this.#byNode, node, { node, attributes, at: performance.now() });
+    const at = performance.now();
+    remember(this.#byNode, node, { node, attributes, at });
+    if (!(attributes instanceof Promise)) return;
+    void attributes.then((seen) => {
+      // Who asks after it has come need not wait for it.
+      if (this.#byNode.get(node)?.attributes === attributes) this.#byNode.set(node, { node, attributes: seen, at });
+    });
   }
 
   /** For who asks next. */

@@ -54,7 +54,10 @@ export interface MountOptions {
   autoUnmount?: boolean;
   /** Kibibytes the kernel reads ahead, as far as root may say so. Default: 4096. */
   readAhead?: number;
-  /** Directories are listed with their entries' attributes. Default: when the kernel finds that of use. */
+  /**
+   * Directories are listed with their entries' attributes. Default: when the kernel finds that of use; always with a server that tells them by the
+   * way, as our own does, up to 4096 entries of each listing.
+   */
   readdirplus?: 'never' | 'auto' | 'always';
 }
 
@@ -135,7 +138,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     posixAcl,
     explicitInvalidation: false,
     cacheSymlinks: cache !== 'none',
-    readdirplus: options.readdirplus ?? 'auto',
+    readdirplus: options.readdirplus ?? (bridge.ordered.kept ? 'always' : 'auto'),
   });
   bridge.invalidate = (node) => device.notify.attributes(node.id);
   device.start();

@@ -25,7 +25,7 @@ export function isNameless(node: Node, error: unknown): boolean {
 export async function assureItself(bridge: Bridge, node: Node, fid: Fid, options: RequestOptions): Promise<void> {
   const unopened = await fid.clone(options);
   try {
-    bridge.attr(node, await unopened.getattr(GETATTR_BASIC, options));
+    bridge.attr(node, await unopened.getattr(GETATTR_BASIC, options), 0);
   } finally {
     bridge.tree.clunker.give(unopened);
   }

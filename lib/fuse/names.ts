@@ -1,20 +1,9 @@
 import type { Fid, RequestOptions } from '../client/index.js';
-import {
-  AT_REMOVEDIR,
-  GETATTR_BASIC,
-  L_O_CREAT,
-  L_O_EXCL,
-  QTDIR,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-  S_ISGID,
-} from '../protocol/constants.js';
+import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
 import type { Attributes, Qid } from '../protocol/types.js';
-import { freshAttr } from './attributes.js';
+import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
@@ -47,11 +36,15 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (!ordered.kept) await done;
     const pin = options.permissions ? tree.held(parent, tree.userOf(request)) : undefined;
     if (pin !== undefined) {
-      const seen = pin.fid.getattr(GETATTR_BASIC).catch(() => undefined);
+      const seen = pin.fid.getattr(WANTED).catch(() => undefined);
       bridge.looked.opened(parent, seen);
       void seen.then(() => pin.drop());
     }
-    return done;
+    try {
+      return await done;
+    } finally {
+      bridge.touched(parent);
+    }
   }
 
   /** A name that did not lead anywhere a moment ago now leads to a file of that qid. */
@@ -103,7 +96,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (there !== undefined) {
       if (node.is(there.fid.qid)) {
         tree.keep(node, tree.userOf(request), there.fid);
-        return bridge.entry(node, there.attributes);
+        return bridge.entry(node, there.attributes, request.at);
       }
       tree.clunker.give(there.fid);
     }
@@ -127,6 +120,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     if (node === undefined) return;
     bridge.ahead.changed(node);
     if (node.nlink > 0) node.nlink--;
+    bridge.touched(node);
     bridge.looked.changed(node);
     if (node.links.length > 0) {
       tree.stray(node);
@@ -206,53 +200,60 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     }
   }
 
+  /** The server is asked. */
+  async function lookedUp(parent: Node, name: string, user: number, request: Request): Promise<EntryReply> {
+    const o = request.options;
+    let found: Found;
+    try {
+      found = await bridge.with(parent, request, (at) => ordered.look(at, name, o));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      nodes.unlink(parent, name);
+      return negativeEntry(options.negativeTimeout);
+    }
+    const { fid } = found;
+    try {
+      let attributes: Attributes = found.attributes;
+      const directory = (fid.qid.type & QTDIR) !== 0;
+      const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, directory, user, o);
+      if (node.behind?.busy) {
+        // The kernel would take the size without what is on its way for the true one.
+        await node.behind.idle();
+        attributes = await fid.getattr(WANTED, o);
+      }
+      const reply = bridge.entry(node, attributes, request.at);
+      nodes.link(node, parent, name);
+      tree.keep(node, user, fid);
+      bridge.looked.lookup(request.pid, node, attributes);
+      bridge.ahead.missed(parent, user);
+      return reply;
+    } catch (error) {
+      tree.clunker.give(fid);
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      return negativeEntry(0);
+    }
+  }
+
   return {
-    async lookup({ name }, request) {
+    lookup({ name }, request) {
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
-      const o = request.options;
       const seen = bridge.ahead.take(parent, name, user);
       if (seen !== undefined) {
-        const { attributes, age } = seen;
-        const node = await tree.nodeFor(parent, name, attributes.qid, attributes.nlink, (attributes.qid.type & QTDIR) !== 0, user, o);
-        if (node.touchedAt < performance.now() - age && !node.behind?.busy) {
-          const reply = bridge.entry(node, attributes);
+        const { attributes, at } = seen;
+        const { qid, nlink } = attributes;
+        const node = tree.clearFor(parent, name, qid, nlink, (qid.type & QTDIR) !== 0);
+        if (node !== undefined && node.touchedAt < at && !node.behind?.busy) {
+          const age = request.at - at;
+          const reply = bridge.entry(node, attributes, at);
           nodes.link(node, parent, name);
           reply.entryValid = Math.max(0, reply.entryValid - age);
           reply.attrValid = Math.max(0, reply.attrValid - age);
           return reply;
         }
       }
-      let found: Found;
-      try {
-        found = await bridge.with(parent, request, (at) => ordered.look(at, name, o));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        nodes.unlink(parent, name);
-        return negativeEntry(options.negativeTimeout);
-      }
-      const { fid } = found;
-      try {
-        let attributes: Attributes = found.attributes;
-        const directory = (fid.qid.type & QTDIR) !== 0;
-        const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, directory, user, o);
-        if (node.behind?.busy) {
-          // The kernel would take the size without what is on its way for the true one.
-          await node.behind.idle();
-          attributes = await fid.getattr(undefined, o);
-        }
-        const reply = bridge.entry(node, attributes);
-        nodes.link(node, parent, name);
-        tree.keep(node, user, fid);
-        bridge.looked.lookup(request.pid, node, attributes);
-        bridge.ahead.missed(parent, user);
-        return reply;
-      } catch (error) {
-        tree.clunker.give(fid);
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        return negativeEntry(0);
-      }
+      return lookedUp(parent, name, user, request);
     },
 
     async create({ name, flags, mode }, request) {
@@ -266,11 +267,11 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       try {
         const [, attributes] = await changing(parent, request, () => {
           const creating = fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
-          return ordered.both(creating, () => fid.getattr(GETATTR_BASIC, o));
+          return ordered.both(creating, () => fid.getattr(WANTED, o));
         });
         const node = made(parent, name, fid.qid, request);
         const { fh } = handleFor(bridge, node, pin, user, wire, flags);
-        return { entry: bridge.entry(node, attributes), open: { fh, flags: createFlags(bridge) } };
+        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: createFlags(bridge) } };
       } catch (error) {
         // Without the walk's own error the reason would be a fid that nobody knows.
         await done;
@@ -315,10 +316,10 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
           request,
           async (fid) => {
             const linking = changing(parent, request, () => fid.link(name, target, o));
-            const [, attributes] = await ordered.both(linking, () => target.getattr(GETATTR_BASIC, o));
+            const [, attributes] = await ordered.both(linking, () => target.getattr(WANTED, o));
             nodes.link(node, parent, name);
             bridge.changed(node);
-            return bridge.entry(node, attributes);
+            return bridge.entry(node, attributes, request.at);
           },
           true,
         ),

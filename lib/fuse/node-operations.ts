@@ -2,6 +2,8 @@ import type { AttributeChange, Fid, RequestOptions } from '../client/index.js';
 import { GETATTR_ALL, GETATTR_BASIC, GETATTR_BTIME, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textToBytes } from '../protocol/text.js';
+import type { Attributes } from '../protocol/types.js';
+import { attrOf, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import {
   FATTR_ATIME,
@@ -19,6 +21,7 @@ import {
 } from './kernel/constants.js';
 import type { Body } from './kernel/opcodes.js';
 import type { Operations, Request } from './kernel/request.js';
+import type { AttrReply, StatxReply } from './kernel/structs.js';
 import { assureItself, changeNameless, isNameless, namelessAttr } from './nameless.js';
 import type { Node } from './nodes.js';
 import { staleIfGone } from './tree.js';
@@ -47,28 +50,43 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     });
   }
 
+  /** `seen`: what somebody else has just been told of it. */
+  function seenOrAsked(node: Node, seen: Attributes | undefined, fh: number | undefined, request: Request): AttrReply | Promise<AttrReply> {
+    if (seen !== undefined && node.is(seen.qid)) return bridge.attr(node, seen, 0);
+    return withFile(fh, request, async (fid, o) => bridge.attr(node, await fid.getattr(WANTED, o), request.at)).catch((error: unknown) => {
+      if (isNameless(node, error)) return namelessAttr(node);
+      throw error;
+    });
+  }
+
+  async function statxAsked(node: Node, fh: number | undefined, request: Request): Promise<StatxReply | number> {
+    const attributes = await withFile(fh, request, (fid, o) => fid.getattr(GETATTR_ALL, o));
+    const { valid, btime } = attributes;
+    // A server without birth times: the kernel is told to make do with getattr for good.
+    if ((valid & GETATTR_BTIME) === 0n || btime.sec === 0) return ENOSYS;
+    return { ...bridge.attr(node, attributes, request.at), btime };
+  }
+
   return {
-    async getattr({ flags, fh }, request) {
+    getattr({ flags, fh }, request) {
       const node = nodes.get(request.nodeid);
+      const file = (flags & GETATTR_FH) !== 0 ? fh : undefined;
       const seen = bridge.looked.takeOpened(node);
-      const attributes = seen instanceof Promise ? await seen : seen;
-      if (attributes !== undefined && node.is(attributes.qid)) return bridge.attr(node, attributes);
-      try {
-        return await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, async (fid, o) =>
-          bridge.attr(node, await fid.getattr(GETATTR_BASIC, o)),
-        );
-      } catch (error) {
-        if (isNameless(node, error)) return namelessAttr(node);
-        throw error;
-      }
+      if (seen instanceof Promise) return seen.then((attributes) => seenOrAsked(node, attributes, file, request));
+      return seenOrAsked(node, seen, file, request);
     },
 
-    async statx({ flags, fh }, request) {
-      const attributes = await withFile((flags & GETATTR_FH) !== 0 ? fh : undefined, request, (fid, o) => fid.getattr(GETATTR_ALL, o));
-      const { valid, btime } = attributes;
-      // A server without birth times: the kernel is told to make do with getattr for good.
-      if ((valid & GETATTR_BTIME) === 0n || btime.sec === 0) return ENOSYS;
-      return { ...bridge.attr(nodes.get(request.nodeid), attributes), btime };
+    /**
+     * The kernel asks for the birth time of each file that it has just looked up, and has all the rest of what it asks for. It is told what it
+     * was told then, for as long as it would itself have believed it.
+     */
+    statx({ flags, fh }, request) {
+      const node = nodes.get(request.nodeid);
+      const { told } = node;
+      const left = bridge.holds(node);
+      if (told !== undefined && left > 0 && (told.valid & GETATTR_BTIME) !== 0n && told.btime.sec !== 0)
+        return { attrValid: left, attr: attrOf(node, told), btime: told.btime };
+      return statxAsked(node, (flags & GETATTR_FH) !== 0 ? fh : undefined, request);
     },
 
     async setattr(body, request) {
@@ -89,7 +107,9 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
         return after;
       });
       try {
-        return bridge.attr(node, await changed);
+        const attributes = await changed;
+        bridge.changed(node);
+        return bridge.attr(node, attributes, request.at);
       } catch (error) {
         if (isNameless(node, error)) return changeNameless(node, body);
         throw error;

@@ -1,6 +1,6 @@
 import { S_IFDIR, S_IFMT } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
-import type { Qid } from '../protocol/types.js';
+import type { Attributes, Qid } from '../protocol/types.js';
 import type { Behind } from './behind.js';
 import type { FileHandle } from './handles.js';
 import { ROOT_ID } from './kernel/constants.js';
@@ -56,8 +56,11 @@ export class Node {
   behind: Behind | undefined;
   /** Until when (performance.now) it cannot have attributes of security modules: it was just made. */
   bareUntil = 0;
-  /** When it was last changed through this mount (performance.now). */
+  /** When a change of it through this mount last began or ended (performance.now). */
   touchedAt = 0;
+  /** What the kernel was last told of it, unless it was changed or read since, and when that was asked for (performance.now). */
+  told: Attributes | undefined;
+  toldAt = 0;
   /** Not to be found by its qid any more: the last name is gone. */
   orphan = false;
   /** It lost a name. To a server that keeps paths in its fids, those from before lead nowhere, or to whatever has that name now. */

@@ -1,5 +1,4 @@
 import {
-  GETATTR_BASIC,
   L_O_ACCMODE,
   L_O_APPEND,
   L_O_DSYNC,
@@ -15,7 +14,7 @@ import {
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
-import { differs, remember } from './attributes.js';
+import { differs, remember, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
@@ -101,7 +100,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         return { pin, attributes: undefined, prefetch: undefined };
       }
       // The fid is there already, so none of them waits for another.
-      const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(GETATTR_BASIC, o), leadsStill(node, user, request)]);
+      const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
       if (open.status === 'rejected') throw open.reason;
       if (seen.status === 'rejected') throw seen.reason;
       if (still.status === 'rejected') throw still.reason;
@@ -137,13 +136,13 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       });
       if (!ordered.kept) {
         await walked;
-        const [open, seen] = await Promise.allSettled([fid.open(wire, o), look ? fid.getattr(GETATTR_BASIC, o) : undefined]);
+        const [open, seen] = await Promise.allSettled([fid.open(wire, o), look ? fid.getattr(WANTED, o) : undefined]);
         if (open.status === 'rejected') throw open.reason;
         if (seen.status === 'rejected') throw seen.reason;
         return { pin, attributes: seen.value, prefetch: undefined };
       }
       const opening = fid.open(wire, o);
-      const looking = look ? fid.getattr(GETATTR_BASIC, o) : undefined;
+      const looking = look ? fid.getattr(WANTED, o) : undefined;
       const prefetch = size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
       const [walk, open, seen] = await Promise.allSettled([walked, opening, looking]);
       if (walk.status === 'rejected') throw walk.reason;
@@ -218,6 +217,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         if (differs(node, attributes)) bridge.invalidate(node);
         remember(node, attributes);
         bridge.looked.opened(node, attributes);
+        bridge.tell(node, attributes, request.at);
       }
       if (truncates) {
         node.seen = undefined;

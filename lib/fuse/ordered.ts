@@ -1,8 +1,9 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
-import { GETATTR_BASIC, ORDERED_XATTR } from '../protocol/constants.js';
+import { ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
 import { decodeEntriesPlus, type EntryPlus, READDIR_PLUS } from '../protocol/plus.js';
 import type { Attributes, Qid } from '../protocol/types.js';
+import { WANTED } from './attributes.js';
 
 /** What a look-up found. */
 export interface Found {
@@ -102,7 +103,7 @@ export class Ordered {
       walked = true;
     });
     try {
-      const [, attributes] = await this.both(walking, () => this.#client.verbs.getattr(fid, GETATTR_BASIC, options));
+      const [, attributes] = await this.both(walking, () => this.#client.verbs.getattr(fid, WANTED, options));
       return { fid, attributes };
     } catch (error) {
       if (walked) fid.clunk().catch(() => {});

@@ -266,17 +266,25 @@ export class Tree {
     user: number,
     options?: RequestOptions,
   ): Promise<Node> {
+    const clear = this.clearFor(parent, name, qid, nlink, directory);
+    if (clear !== undefined) return clear;
+    const known = this.nodes.find(qid);
+    const link = known?.links[known.links.length - 1];
+    if (known === undefined || link === undefined) return this.nodes.add(qid);
+    if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
+    this.nodes.unlink(link.parent, link.name);
+    return known;
+  }
+
+  /** The same where it is clear without asking the server. */
+  clearFor(parent: Node, name: string, qid: Qid, nlink: number, directory: boolean): Node | undefined {
     const named = parent.children?.get(name);
     if (named?.is(qid)) return named;
     const known = this.nodes.find(qid);
     if (known === undefined) return this.nodes.add(qid);
-    const link = known.links[known.links.length - 1];
     // One file with two names but one link, or a directory with two: it was renamed behind our back, or the server gives one qid
     // to files of two of its file systems.
-    if (link === undefined || (!directory && nlink > 1)) return known;
-    if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
-    this.nodes.unlink(link.parent, link.name);
-    return known;
+    return known.links.length === 0 || (!directory && nlink > 1) ? known : undefined;
   }
 
   async #leadsTo(parent: Node, name: string, qid: Qid, user: number, options: RequestOptions | undefined): Promise<boolean> {

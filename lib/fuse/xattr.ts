@@ -55,14 +55,18 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
       nodes.get(request.nodeid).bareUntil = 0;
       // On the wire an empty value is the attribute's end.
       if (bytes.length === 0 || !(await serves(name))) return EOPNOTSUPP;
-      await bridge.with(nodes.get(request.nodeid), request, (fid, o) => fid.setxattr(name, bytes, flags, o), true);
+      const node = nodes.get(request.nodeid);
+      bridge.changed(node);
+      await bridge.with(node, request, (fid, o) => fid.setxattr(name, bytes, flags, o), true).finally(() => bridge.changed(node));
       return 0;
     },
 
     async removexattr({ name }, request) {
       if (!(await serves(name))) return EOPNOTSUPP;
+      const node = nodes.get(request.nodeid);
+      bridge.changed(node);
       await bridge.with(
-        nodes.get(request.nodeid),
+        node,
         request,
         async (fid, o) => {
           // What is not there cannot be removed, but not every server minds.
@@ -72,6 +76,7 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
         },
         true,
       );
+      bridge.changed(node);
       return 0;
     },
   };

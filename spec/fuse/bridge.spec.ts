@@ -286,9 +286,9 @@ describe('a server that is not to be trusted', () => {
     const node = bridge.tree.nodes.get(f.nodeid);
     const fid = await client.root.walk(['f']);
     const attributes = await fid.getattr();
-    expect(() => bridge.attr(node, { ...attributes, mode: 0o644 })).toThrow(/ESTALE|EIO/);
-    expect(() => bridge.attr(node, { ...attributes, mode: 0o040755 })).toThrow(/ESTALE/);
-    expect(() => bridge.attr(node, { ...attributes, qid: { ...attributes.qid, path: 99n } })).toThrow(/ESTALE/);
+    expect(() => bridge.attr(node, { ...attributes, mode: 0o644 }, 0)).toThrow(/ESTALE|EIO/);
+    expect(() => bridge.attr(node, { ...attributes, mode: 0o040755 }, 0)).toThrow(/ESTALE/);
+    expect(() => bridge.attr(node, { ...attributes, qid: { ...attributes.qid, path: 99n } }, 0)).toThrow(/ESTALE/);
     await fid.clunk();
   });
 

@@ -19,6 +19,8 @@ export class Request {
   interruptible = false;
   /** It has been answered. */
   answered = false;
+  /** When it came (performance.now): what the server tells in answer to it is no older. */
+  readonly at = performance.now();
   #listeners: (() => void)[] | undefined;
 
   constructor(unique: number, nodeid: number, uid: number, gid: number, pid: number) {
