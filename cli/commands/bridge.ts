@@ -96,7 +96,7 @@ async function run(argv: BridgeArguments): Promise<void> {
   const stopping = new AbortController();
   const stopped = untilStopped().then(() => stopping.abort());
   try {
-    for (const one of mounts) mounted.push(await mountPeer(link, one, argv, stopping.signal));
+    for (const one of mounts) mounted.push(await mountPeer(link, one, argv, stopping.signal, mounted[0]?.client));
     await notifyReady();
     if (mounts.length > 0) console.error(`ninep: mounted ${mounted.map(({ mount }) => mount.directory).join(', ')}`);
     await dropTo(argv.user);
@@ -124,10 +124,12 @@ async function mountPeer(
   { directory, aname }: { directory: string; aname: string },
   argv: BridgeArguments,
   signal: AbortSignal,
+  beside: Client | undefined,
 ): Promise<{ mount: Mount; client: Client }> {
   const [{ Client }, { mount }] = await Promise.all([import('../../lib/index.js'), import('../../lib/fuse/index.js')]);
   const redial = (again: AbortSignal) => link.openSession({ signal: again });
   const client = new Client(await redial(signal), {
+    beside,
     redial,
     retry: retryOf(argv.retry),
     onEvent: (event) => console.error(`ninep: ${directory}: ${recoveryLine(event)}`),

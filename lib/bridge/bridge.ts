@@ -1,5 +1,7 @@
+import { NOTAG } from '../protocol/constants.js';
 import { u16At, u32At } from '../protocol/cursor.js';
 import { ProtocolError } from '../protocol/error.js';
+import { messages } from '../protocol/messages.js';
 import type { Server } from '../server/index.js';
 import { Session, type SessionOptions } from '../session/index.js';
 import type { Receiver, Transport } from '../transport/transport.js';
@@ -17,9 +19,13 @@ export interface BridgeOptions {
 const INBOX = 32 * 1024 * 1024;
 /** Bytes of this side's requests on their way or unanswered: less than a peer's inbox holds, so that it can always read on. */
 const OUTSTANDING = 16 * 1024 * 1024;
-/** Two sides that begin at one time hear of each other within this; later it means that the peer began anew. Milliseconds. */
+/**
+ * How long after the answer to our Tversion one of the peer's may be its answer to that: two sides that begin at one time, or one that begins anew because
+ * the other has. Later it means that the peer was restarted. Milliseconds.
+ */
 const BEGINNING = 2000;
-const TVERSION = 100;
+const TVERSION = messages.Tversion.type;
+const RVERSION = messages.Rversion.type;
 
 /**
  * Both roles on one stream. Types tell the directions apart: even ones are requests of the peer, for our server; odd ones answer our
@@ -50,7 +56,12 @@ export class Bridge implements Receiver {
   readonly #head = new Uint8Array(7);
   #headSize = 0;
   readonly #staging = new Uint8Array(256 * 1024);
+  /** When our conversation began: the last Tversion was sent, then answered. */
   #begunAsking = 0;
+  /** Our Tversion is not answered yet: what is answered meanwhile was asked before it. */
+  #unanswered = false;
+  /** The peer's next Tversion may follow upon ours. */
+  #mayFollow = false;
   #heardTversion = false;
   #over = false;
   #error: Error | undefined;
@@ -107,6 +118,7 @@ export class Bridge implements Receiver {
     this.#asking = lane;
     this.#outstanding = new Outstanding(OUTSTANDING);
     this.#begunAsking = performance.now();
+    this.#mayFollow = true;
     if (this.#over) lane.end(this.#error);
     return Session.open(lane, options);
   }
@@ -134,7 +146,9 @@ export class Bridge implements Receiver {
       } else if (this.#asking !== undefined && !this.#outstanding.full) {
         const message = this.#asking.next();
         if (message !== undefined) {
-          this.#outstanding.sent(message.parts[0] as Uint8Array, message.bytes);
+          const head = message.parts[0] as Uint8Array;
+          if (head[4] === TVERSION) this.#unanswered = true;
+          this.#outstanding.sent(head, message.bytes);
           return message;
         }
       }
@@ -194,7 +208,7 @@ export class Bridge implements Receiver {
     const type = bytes[at + 4] as number;
     if (size < 7) throw new ProtocolError(`a frame of ${size} bytes`, 'size', 0);
     this.#left = size;
-    this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(u16At(bytes, at + 5));
+    this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(type, u16At(bytes, at + 5));
   }
 
   #request(type: number): Lane {
@@ -204,18 +218,28 @@ export class Bridge implements Receiver {
   }
 
   /**
-   * The peer's asking side begins. If that is not its first time, and ours has been going on for a while, the peer has been restarted
-   * and has forgotten our fids.
+   * The peer's asking side begins. If that is not its first time, and does not follow upon our own beginning, the peer has been restarted
+   * and has forgotten our fids. It may also have lost patience with us: then beginning anew does no harm, as long as that does not make the peer do so again.
    */
   #peerBegins(): void {
     const again = this.#heardTversion;
     this.#heardTversion = true;
-    if (!again || this.#asking === undefined || performance.now() - this.#begunAsking < BEGINNING) return;
+    if (!again || this.#asking === undefined) return;
+    const follows = this.#mayFollow && performance.now() - this.#begunAsking < BEGINNING;
+    this.#mayFollow = false;
+    if (follows) return;
     this.#asking.end(new Error('the peer has begun anew'));
     this.#options.onPeerRestart?.();
   }
 
-  #reply(tag: number): Lane | undefined {
+  /** Whose a reply is. What a conversation before this one had asked for is nobody's, nor is a second answer to a Tversion that was repeated. */
+  #reply(type: number, tag: number): Lane | undefined {
+    const begins = type === RVERSION || (this.#unanswered && tag === NOTAG);
+    if (begins !== this.#unanswered) return undefined;
+    if (begins) {
+      this.#unanswered = false;
+      this.#begunAsking = performance.now();
+    }
     if (this.#outstanding.answered(tag)) process.nextTick(() => this.#pump());
     return this.#asking;
   }

@@ -18,6 +18,8 @@ interface Message {
 
 /** Bytes waiting to be sent in one direction above which its sender is held back. */
 const BACKLOG = 2 * 1024 * 1024;
+/** What arrives for a paused receiver is gathered in blocks of this size: a flood of the smallest frames takes no more memory than its bytes. */
+const BLOCK = 16 * 1024;
 
 /**
  * One role's half of a shared stream, to the server or session above a Transport like any other. What is sent waits here for its turn;
@@ -31,7 +33,7 @@ export class Lane implements Transport {
   #head = 0;
   #outBytes = 0;
   #held = false;
-  readonly #inbox: Uint8Array[] = [];
+  readonly #inbox: { bytes: Uint8Array; end: number }[] = [];
   #inBytes = 0;
   #paused = false;
   #receiver: Receiver | undefined;
@@ -95,10 +97,22 @@ export class Lane implements Transport {
   deliver(bytes: Uint8Array): void {
     if (this.#ended) return;
     if (this.#paused || this.#inBytes > 0 || this.#receiver === undefined) {
-      this.#inbox.push(bytes.slice());
-      this.#inBytes += bytes.length;
+      this.#hold(bytes);
       this.#road.balance();
     } else this.#receiver.push(bytes);
+  }
+
+  #hold(bytes: Uint8Array): void {
+    this.#inBytes += bytes.length;
+    const last = this.#inbox[this.#inbox.length - 1];
+    if (last !== undefined && last.bytes.length - last.end >= bytes.length) {
+      last.bytes.set(bytes, last.end);
+      last.end += bytes.length;
+      return;
+    }
+    const block = new Uint8Array(Math.max(BLOCK, bytes.length));
+    block.set(bytes);
+    this.#inbox.push({ bytes: block, end: bytes.length });
   }
 
   pause(): void {
@@ -113,10 +127,10 @@ export class Lane implements Transport {
 
   #drainInbox(): void {
     while (!this.#paused && !this.#ended && this.#receiver !== undefined) {
-      const bytes = this.#inbox.shift();
-      if (bytes === undefined) break;
-      this.#inBytes -= bytes.length;
-      this.#receiver.push(bytes);
+      const block = this.#inbox.shift();
+      if (block === undefined) break;
+      this.#inBytes -= block.end;
+      this.#receiver.push(block.bytes.subarray(0, block.end));
     }
     this.#road.balance();
   }

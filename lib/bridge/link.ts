@@ -1,6 +1,7 @@
 import type { Server } from '../server/index.js';
 import type { Session, SessionOptions } from '../session/index.js';
 import { pause as sleep } from '../session/pause.js';
+import { abortError } from '../transport/error.js';
 import type { Transport } from '../transport/transport.js';
 import { Bridge } from './bridge.js';
 import { ResyncTransport } from './resync.js';
@@ -27,8 +28,9 @@ const LONGEST_PAUSE = 3000;
 const PATIENCE = 5000;
 
 /**
- * A bridge that lasts: whenever its stream is lost it dials again, or takes the next one that comes (`take`). Sessions begun by `openSession` end with
- * their stream; a Client's recovery asks for the next one here.
+ * A bridge that lasts: whenever its stream is lost it dials again, or takes the next one that comes (`take`). The session that `openSession` gives ends with
+ * its stream; a Client's recovery asks for the next one here. A stream has room for one conversation in each direction, so all clients of a link share it:
+ * each but the first is made `beside` another.
  */
 export class Link {
   readonly #options: LinkOptions;
@@ -36,6 +38,8 @@ export class Link {
   #bridge: Bridge | undefined;
   #waiting: ((bridge: Bridge | undefined) => void)[] = [];
   #dialling = false;
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   readonly #gone = new Set<Promise<unknown>>();
 
   constructor(options: LinkOptions) {
@@ -110,17 +114,27 @@ export class Link {
   }
 
   /**
-   * A conversation in which this side asks, as soon as there is a stream and the peer answers. Rejects when `signal` or `close` says so, and with
-   * the peer's refusal.
+   * The conversation in which this side asks, begun by the first who asks for it after the one before has ended, with the options of that one; as soon as there
+   * is a stream and the peer answers. Rejects when `signal` or `close` says so, and with the peer's refusal.
    */
-  async openSession(options: SessionOptions & { signal: AbortSignal }): Promise<Session> {
-    const signal = AbortSignal.any([options.signal, this.#ending.signal]);
+  async openSession({ signal, ...options }: SessionOptions & { signal: AbortSignal }): Promise<Session> {
+    if (this.#session !== undefined && this.#session.lost === undefined) return this.#session;
+    this.#opening ??= this.#open(options).finally(() => {
+      this.#opening = undefined;
+    });
+    // Whoever loses patience leaves the others waiting.
+    this.#opening.catch(() => undefined);
+    return abortable(this.#opening, signal);
+  }
+
+  async #open(options: SessionOptions): Promise<Session> {
+    const { signal } = this.#ending;
     for (;;) {
       const bridge = await this.#up(signal);
-      if (bridge === undefined || signal.aborted)
-        throw Object.assign(new Error('The operation was aborted'), { name: 'AbortError', code: 'ABORT_ERR' });
+      if (bridge === undefined || signal.aborted) throw abortError(signal);
       try {
-        return await bridge.openSession({ ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
+        this.#session = await bridge.openSession({ ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
+        return this.#session;
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EPROTONOSUPPORT' || signal.aborted) throw error;
@@ -141,4 +155,14 @@ export class Link {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** `work`, as long as the signal says nothing. */
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(abortError(signal));
+    if (signal.aborted) aborted();
+    signal.addEventListener('abort', aborted, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
 }

@@ -25,6 +25,8 @@ export interface Attachment {
 
 /** How a client goes on after a lost connection. */
 export interface ClientRecovery {
+  /** Another client of the same session: they take their fids' numbers in common. It outlives neither session nor `redial`, which must give both the same. */
+  beside?: Client | undefined;
   /** Makes another conversation with the same server. */
   redial?: ((signal: AbortSignal) => Promise<Session>) | undefined;
   /** Seconds a request waits for that before it fails; Infinity: for ever; 0: a loss is the end. Default: 0. */
@@ -41,7 +43,7 @@ export interface ClientRecovery {
  */
 export class Client {
   #session: Session;
-  readonly #numbers = new FidNumbers();
+  readonly #numbers: FidNumbers;
   readonly #fids = new Map<number, Fid>();
   readonly #roots = new Map<string, Place>();
   readonly #recovery: Recovery | undefined;
@@ -55,7 +57,8 @@ export class Client {
    * `connect` is the usual way to one. The session belongs to the client from then on. `redial` makes another one after a loss: without
    * it, or with a `retry` of 0 seconds, a lost connection is the end of the client.
    */
-  constructor(session: Session, { redial, retry = 0, silence, onEvent }: ClientRecovery = {}) {
+  constructor(session: Session, { beside, redial, retry = 0, silence, onEvent }: ClientRecovery = {}) {
+    this.#numbers = beside === undefined ? new FidNumbers() : beside.#numbers;
     this.#session = session;
     this.verbs = verbsOf(session.dialect);
     if (redial === undefined || retry <= 0 || session.dialect !== VERSION_L) return;

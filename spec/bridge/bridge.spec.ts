@@ -3,6 +3,7 @@ import { Bridge, Link, ResyncTransport } from '../../lib/bridge/index.js';
 import { Client } from '../../lib/client/client.js';
 import { Codec } from '../../lib/protocol/codec.js';
 import { L_O_CREAT, L_O_RDWR, NOTAG } from '../../lib/protocol/constants.js';
+import { Framer } from '../../lib/protocol/framer.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Session } from '../../lib/session/session.js';
 import { listen } from '../../lib/transport/index.js';
@@ -95,6 +96,120 @@ describe('two bridges', () => {
     await expect(first.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
     await second.root.getattr();
   });
+});
+
+describe('a peer that begins anew', () => {
+  /** A bridge, and by hand what its peer says and hears. */
+  function byHand() {
+    const codec = new Codec();
+    const [near, far] = memoryPair();
+    let restarts = 0;
+    const bridge = new Bridge(near, { server: served(), onPeerRestart: () => restarts++ });
+    cleanups.push(() => bridge.destroy());
+    const heard: number[] = [];
+    const framer = new Framer({ frame: (frame) => heard.push(frame[4] as number) }, 1 << 20);
+    far.start({
+      target: () => new Uint8Array(1),
+      filled: () => {},
+      push: (bytes) => framer.push(bytes),
+      drained: () => {},
+      closed: () => {},
+    });
+    const version = { msize: 8192, version: '9P2000.L' };
+    return {
+      bridge,
+      restarts: () => restarts,
+      hears: (type: number) => expect.poll(() => heard.filter((one) => one === type).length),
+      say: {
+        Tversion: () => far.send([codec.encode('Tversion', NOTAG, version)]),
+        Rversion: () => far.send([codec.encode('Rversion', NOTAG, version)]),
+        Rclunk: (tag: number) => far.send([codec.encode('Rclunk', tag, {})]),
+      },
+    };
+  }
+
+  it('ends our conversation, unless that is only just beginning', async () => {
+    const { bridge, say, hears, restarts } = byHand();
+    const opening = bridge.openSession();
+    say.Tversion();
+    await hears(101).toBe(1);
+    say.Tversion();
+    await hears(101).toBe(2);
+    say.Rversion();
+    const session = await opening;
+    expect([session.lost, restarts()]).toEqual([undefined, 0]);
+    const lost = new Promise((resolve) => session.onClosed(resolve));
+    say.Tversion();
+    expect(await lost).toMatchObject({ name: 'ConnectionLostError' });
+    expect(restarts()).toBe(1);
+  });
+
+  it('answers what an earlier conversation had asked: nobody is told, and the new one goes on', async () => {
+    const { bridge, say, hears } = byHand();
+    const first = bridge.openSession();
+    say.Rversion();
+    const asked = (await first).request('Tclunk', { fid: 1 });
+    await hears(120).toBe(1);
+    const second = bridge.openSession();
+    const third = bridge.openSession();
+    await expect(asked).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    await expect(second).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    say.Rclunk(0);
+    say.Rclunk(1);
+    // One answer for each Tversion.
+    say.Rversion();
+    say.Rversion();
+    const session = await third;
+    const last = session.request('Tclunk', { fid: 2 });
+    await hears(120).toBe(2);
+    say.Rclunk(0);
+    await last;
+    expect(session.lost).toBeUndefined();
+  });
+});
+
+it('several clients share the conversation of a link, and go on together in the next one', async () => {
+  const directory = new TemporaryDirectory('bridge');
+  cleanups.push(() => directory.remove());
+  const exports = { one: new MemoryBackend(), two: new MemoryBackend() };
+  const far = new Link({ server: new Server({ exports }) });
+  const listener = await listen(`unix:${directory.join('socket')}`, (transport) => far.take(transport));
+  const proxy = await startProxy({ upstream: { path: directory.join('socket') } });
+  const { dial } = await import('../../lib/transport/index.js');
+  const near = new Link({ dial: (signal) => dial(proxy.address, { signal }) });
+  cleanups.push(
+    () => listener.close(),
+    () => proxy.close(),
+    () => near.close(),
+    () => far.close(),
+  );
+  const redial = (signal: AbortSignal) => near.openSession({ signal });
+  const clients: Client[] = [];
+  for (const aname of ['one', 'two']) {
+    const client = new Client(await redial(AbortSignal.timeout(30_000)), { redial, retry: 60, beside: clients[0] });
+    await client.attach({ aname });
+    clients.push(client);
+  }
+  const [one, two] = clients as [Client, Client];
+  expect(two.session).toBe(one.session);
+  for (let round = 1; round <= 3; round++) {
+    await Promise.all([work(one, `one${round}`, 2, 100_000), work(two, `two${round}`, 2, 100_000)]);
+    const names = (client: Client) =>
+      client.root.clone().then(async (root) => {
+        await root.open(0);
+        const found: string[] = [];
+        for await (const { name } of root.entries()) found.push(name);
+        await root.clunk();
+        return found;
+      });
+    expect(await names(one)).toHaveLength(round);
+    expect((await names(two)).every((name) => name.startsWith('two'))).toBe(true);
+    proxy.cut();
+    await Promise.all([one.root.getattr(), two.root.getattr()]);
+  }
+  expect(one.recovery).toMatchObject({ losses: 3, recoveries: 3, casualties: 0 });
+  expect(two.recovery).toMatchObject({ losses: 3, recoveries: 3, casualties: 0 });
+  expect(one.fidCount).toEqual({ alive: 1, numbers: 2 });
 });
 
 it('a plain client and a plain server at the other end notice nothing', async () => {
