@@ -222,13 +222,15 @@ export class Recovery {
       const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
       this.#revived = new Set(fids.map(({ number }) => number));
       const guard = endIfSilent(session, this.#patience);
-      const casualties = await revive(session, fids, this.#moves(), this.#owner.spare, this.#owner.giveBack).finally(() =>
+      const moves = this.#moves();
+      const ended = new Set([...this.#removals(), ...moves.map(({ to }) => to)].map((names) => names.join('/')));
+      const casualties = await revive(session, fids, moves, this.#owner.spare, this.#owner.giveBack).finally(() =>
         clearInterval(guard),
       );
       for (const { fid, code } of casualties) {
         this.#broken.set(fid.number, code);
-        // That a file is gone which this client removed itself, and has not open, is no news.
-        if (fid.place.gone && fid.opened === undefined) continue;
+        // That a file is gone which this client removed or replaced itself, and has not open, is no news.
+        if (fid.opened === undefined && (fid.place.gone || ended.has(fid.names.join('/')))) continue;
         this.counters.casualties++;
         this.#tell({ type: 'casualty', path: fid.path, code });
       }
@@ -241,10 +243,28 @@ export class Recovery {
     }
   }
 
+  #namesOf(number: number): readonly string[] {
+    return this.#owner.fid(number)?.names ?? [];
+  }
+
+  /** What the server may have removed. */
+  #removals(): (readonly string[])[] {
+    const removals: (readonly string[])[] = [];
+    for (const { name, body, sent } of this.#parked) {
+      if (!sent) continue;
+      if (name === 'Tremove') removals.push(this.#namesOf((body as Body<'Tremove'>).fid));
+      else if (name === 'Tunlinkat') {
+        const { dirfd, name: gone } = body as Body<'Tunlinkat'>;
+        removals.push([...this.#namesOf(dirfd), gone]);
+      }
+    }
+    return removals;
+  }
+
   /** The renames that the server may have done. */
   #moves(): Move[] {
     const moves: Move[] = [];
-    const names = (number: number) => this.#owner.fid(number)?.names ?? [];
+    const names = (number: number) => this.#namesOf(number);
     for (const { name, body, sent } of this.#parked) {
       if (!sent) continue;
       if (name === 'Trename') {

@@ -157,6 +157,25 @@ requires({ programs: ['diod'] })('a client whose connection is lost', () => {
     expect(client.recovery?.casualties).toBe(0);
   });
 
+  it('does not count as lost what it was removing or replacing', async () => {
+    mkdirSync(path('directory'));
+    for (const name of ['file', 'old', 'new']) writeFileSync(path(name), name);
+    const [directory, file, old] = await Promise.all(['directory', 'file', 'old'].map((name) => client.root.walk([name])));
+    loseReplyTo(messages.Tremove.type);
+    await client.root.unlinkat('directory', AT_REMOVEDIR);
+    loseReplyTo(messages.Tremove.type);
+    await client.root.unlinkat('file', 0);
+    loseReplyTo(messages.Trename.type);
+    await client.root.renameat('new', client.root, 'old');
+    expect(client.recovery).toMatchObject({ losses: 3, recoveries: 3, casualties: 0 });
+    expect(events.filter(({ type }) => type === 'casualty')).toEqual([]);
+    for (const fid of [directory, file, old]) {
+      await expect(fid?.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+      await fid?.clunk();
+    }
+    expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
+  });
+
   it('has created a file once, also exclusively, and appended once', async () => {
     const created = await client.root.clone();
     loseReplyTo(messages.Tlcreate.type);
