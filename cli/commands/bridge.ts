@@ -1,3 +1,6 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Argv, CommandModule } from 'yargs';
 import type { Link, LinkEvent } from '../../lib/bridge/index.js';
 import type { Mount } from '../../lib/fuse/index.js';
@@ -20,6 +23,9 @@ interface BridgeArguments {
   user: string | undefined;
   allowOther: boolean | undefined;
 }
+
+/** How long the last writes may take at the end, in milliseconds. */
+const PARTING = 5000;
 
 export const bridgeCommand: CommandModule<object, BridgeArguments> = {
   command: 'bridge <address>',
@@ -100,17 +106,32 @@ async function run(argv: BridgeArguments): Promise<void> {
     await notifyReady();
     if (mounts.length > 0) console.error(`ninep: mounted ${mounted.map(({ mount }) => mount.directory).join(', ')}`);
     await dropTo(argv.user);
+    const path = address.scheme === 'unix' || address.scheme === 'dev' ? address.path : undefined;
+    if (argv.user !== undefined && path !== undefined && !argv.listen) {
+      await access(path, constants.R_OK | constants.W_OK).catch(({ message }: Error) => {
+        console.error(`ninep: once it is lost, ${argv.user} cannot open the channel again: ${message}`);
+      });
+    }
     await stopped;
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
   } finally {
+    let left = false;
     for (const { mount, client } of mounted) {
-      await mount.unmount().catch(() => mount.unmount({ lazy: true }));
+      const unmounting = mount.unmount().catch(() => mount.unmount({ lazy: true }));
+      await unmounting.catch((error: unknown) => {
+        if (argv.user === undefined) throw error;
+        left = true;
+      });
+      // Behind what could not be unmounted, writes may still be on their way.
+      if (left) await Promise.race([client.close(), sleep(PARTING)]);
       client.destroy();
     }
     await listener?.close();
     await link.close();
     await server?.close();
+    // Another user may not unmount what root has mounted; the mount's guard, which is still root's, does so when this process is gone.
+    if (left) process.exit();
   }
 }
 

@@ -1,11 +1,12 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { expect, it } from 'vitest';
-import { main } from '../support/build.js';
+import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
-import { launch } from '../support/launcher.js';
+import { launch, type Ready, type ServerProcess } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
 import { ninep } from '../support/servers/ninep.js';
-import { TemporaryDirectory } from '../support/temporary.js';
+import { mountsBelow, TemporaryDirectory } from '../support/temporary.js';
 
 requires('mount')('ninep bridge', () => {
   it('mounts the trees of two processes in each other, through restarts of one of them', async () => {
@@ -59,4 +60,108 @@ requires('mount')('ninep bridge', () => {
       await host.stop();
     }
   });
+
+  it('mounts several trees of the peer', async () => {
+    await using directory = new TemporaryDirectory('bridge-cli');
+    const at = (name: string) => directory.join(name);
+    for (const name of ['one', 'two', 'mnt1', 'mnt2']) mkdirSync(at(name));
+    for (const name of ['one', 'two']) writeFileSync(at(`${name}/file`), name);
+    const exports = ['one', 'two'].flatMap((name) => ['--export', `${at(name)},aname=${name},security_model=none`]);
+    await using host = await start([`unix:${at('socket')}`, '--listen', ...exports], { connect: { path: at('socket') } });
+    await using guest = await start([`unix:${at('socket')}`, '--mount', `${at('mnt1')}=one`, '--mount', `${at('mnt2')}=two`], {
+      line: /ninep: mounted .*mnt1, .*mnt2/,
+    });
+    for (let round = 0; round < 20; round++) {
+      const script = 'cat "$1/file" "$2/file"; echo > "$2/new$3"';
+      expect((await run('sh', ['-c', script, 'sh', at('mnt1'), at('mnt2'), `${round}`])).stdout).toBe('onetwo');
+    }
+    expect(readdirSync(at('two'))).toHaveLength(21);
+    expect(guest.stderr).not.toMatch(/lost/);
+    await host.stop();
+  });
+
+  it('goes on as an ordinary user: serves what that one may see, and leaves no mount behind', async () => {
+    await using directory = new TemporaryDirectory('bridge-cli');
+    const at = (name: string) => directory.join(name);
+    for (const name of ['host', 'guest', 'on-host', 'on-guest']) mkdirSync(at(name));
+    chmodSync(directory.path, 0o755);
+    writeFileSync(at('host/file'), 'of the host');
+    writeFileSync(at('guest/open'), 'for all');
+    writeFileSync(at('guest/secret'), 'of root', { mode: 0o600 });
+    const [socket, line] = [`unix:${at('socket')}`, /ninep: mounted/];
+    await using host = await start([socket, '--listen', '--export', `${at('host')},security_model=none`, '--mount', at('on-host')], {
+      connect: { path: at('socket') },
+    });
+    const guest = await start([socket, '--export', `${at('guest')},security_model=none`, '--mount', at('on-guest'), '--user', 'nobody'], {
+      // It was root who made the socket.
+      line: /once it is lost, nobody cannot open the channel again/,
+    });
+    try {
+      expect(readFileSync(`/proc/${guest.pid}/status`, 'utf8')).toMatch(/^Uid:\t(?!0\t)(\d+)\t\1\t\1\t\1$/m);
+      await host.output(line);
+      expect((await run('cat', [at('on-guest/file')])).stdout).toBe('of the host');
+      expect((await run('cat', [at('on-host/open')])).stdout).toBe('for all');
+      expect(await run('cat', [at('on-host/secret')], { check: false, env: { LC_ALL: 'C' } })).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('Permission denied'),
+      });
+    } finally {
+      await guest.stop();
+    }
+    await expect.poll(() => mountsBelow(at('on-guest')), { timeout: 30_000 }).toEqual([]);
+    await host.stop();
+  });
+
+  it('speaks through the vsock of Firecracker, dialling and waiting', async () => {
+    await using directory = new TemporaryDirectory('bridge-cli');
+    const at = (name: string) => directory.join(name);
+    for (const name of ['host', 'guest', 'mnt']) mkdirSync(at(name));
+    writeFileSync(at('guest/file'), 'of the guest');
+    // What the guest listens at, and the monitor between: it answers CONNECT PORT with OK and a number, and is a pipe from then on.
+    await using guest = await start([`unix:${at('inside')}`, '--listen', '--export', `${at('guest')},security_model=none`], {
+      connect: { path: at('inside') },
+    });
+    const asked: string[] = [];
+    const monitor = createServer((outside) => {
+      outside.once('data', (bytes) => {
+        asked.push(bytes.toString());
+        const inside = connect(at('inside'), () => {
+          outside.write('OK 1073741824\n');
+          outside.pipe(inside).pipe(outside);
+        });
+        for (const socket of [outside, inside]) {
+          socket.on('error', () => {
+            for (const one of [outside, inside]) one.destroy();
+          });
+        }
+      });
+    });
+    await new Promise<void>((resolve) => monitor.listen(at('vsock'), resolve));
+    const host = await start([`vsock+unix:${at('vsock')}:5640`, '--mount', at('mnt')], { line: /ninep: mounted/ });
+    try {
+      expect((await run('cat', [at('mnt/file')])).stdout).toBe('of the guest');
+      expect(asked).toEqual(['CONNECT 5640\n']);
+    } finally {
+      await host.stop();
+      monitor.close();
+    }
+    await guest.stop();
+
+    // The other way round the monitor connects to PATH_PORT for the guest.
+    await using waiting = await start([`vsock+unix:${at('other')}:564`, '--listen', '--export', `${at('guest')},security_model=none`], {
+      connect: { path: at('other_564') },
+    });
+    const dialling = await start([`unix:${at('other_564')}`, '--mount', at('mnt')], { line: /ninep: mounted/ });
+    try {
+      expect((await run('cat', [at('mnt/file')])).stdout).toBe('of the guest');
+    } finally {
+      await dialling.stop();
+    }
+    await waiting.stop();
+  });
 });
+
+async function start(args: readonly string[], ready: Ready): Promise<ServerProcess> {
+  await ensureBuilt();
+  return launch({ command: process.execPath, args: [main, 'bridge', ...args], ready });
+}
