@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ensureBuilt, root } from '../support/build.js';
 import { run } from '../support/child.js';
+import { missing } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const directory = new TemporaryDirectory('package');
@@ -37,7 +38,7 @@ it('installs from the tarball, runs, has types, and loads no native code before 
   const project = directory.join('project');
   await run('mkdir', [project]);
   writeFileSync(`${project}/package.json`, JSON.stringify({ type: 'module', dependencies: { ninep: `file:${tarball}` } }));
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', '--omit=optional', '--ignore-scripts'], {
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', '--ignore-scripts'], {
     cwd: project,
     timeout: 300_000,
   });
@@ -88,4 +89,49 @@ export async function typed(address: string): Promise<[number, Client, Fid]> {
   ];
   const tsc = [`${root}/node_modules/typescript/bin/tsc`, ...options, '--typeRoots', `${root}/node_modules/@types`];
   await run(process.execPath, [...tsc, `${project}/typed.ts`], { cwd: project });
+});
+
+/** What a user does first, with nothing but the installed package: reads and writes a tree over a socket, and asks the command line for it. */
+const first = `
+import { connect, listen, openFs } from 'ninep';
+import { MemoryBackend, Server } from 'ninep/server';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+const [, , socket, cli] = process.argv;
+const server = new Server({ exports: { tree: new MemoryBackend() } });
+await server.listen((accept) => listen('unix:' + socket, accept));
+const address = 'unix:' + socket + '?aname=tree';
+const fs = await openFs(address);
+await fs.mkdir('/a/b', { recursive: true });
+await fs.writeFile('/a/b/greeting', 'hello');
+const client = await connect(address);
+const fid = await client.root.walk(['a', 'b', 'greeting']);
+await fid.open(0);
+const buffer = new Uint8Array(16);
+const text = Buffer.from(buffer.subarray(0, await fid.read(buffer, 0))).toString();
+const { stdout } = await promisify(execFile)(process.execPath, [cli, 'tree', address]);
+console.log(JSON.stringify({ node: process.versions.node, text, listed: stdout.includes('greeting') }));
+for (const one of [fid, client, fs]) await one[Symbol.asyncDispose]();
+await server.close();
+`;
+
+/** Other lines of Node that are kept up, as npm has them for this platform. */
+const lines = process.env['NINEP_REQUIRE'] === 'all' ? ['22', '24'] : [];
+
+it.each([process.versions.node.split('.')[0] ?? '', ...lines])('runs on Node %s', { timeout: 600_000 }, async (line) => {
+  const project = directory.join('project');
+  let node = process.execPath;
+  if (!process.versions.node.startsWith(`${line}.`)) {
+    const other = directory.join(`node-${line}`);
+    const binary = `node-${process.platform}-${process.arch}`;
+    await run('npm', ['install', '--no-audit', '--no-fund', '--prefix', other, `${binary}@${line}`], { timeout: 300_000 });
+    node = `${other}/node_modules/${binary}/bin/node`;
+  }
+  writeFileSync(`${project}/first.mjs`, first);
+  const cli = `${project}/node_modules/ninep/dist/cli/main.js`;
+  const { stdout } = await run(node, [`${project}/first.mjs`, directory.join(`socket-${line}`), cli]);
+  expect(JSON.parse(stdout)).toMatchObject({ node: expect.stringMatching(`^${line}\\.`), text: 'hello', listed: true });
+  // Our own system calls, a mount, a child process that reads it.
+  if (missing('mount') === undefined)
+    expect((await run(node, [cli, 'demo'], { timeout: 120_000 })).stdout).toMatch(/another process read [\s\S]*unmounted/);
 });
