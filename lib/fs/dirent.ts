@@ -42,8 +42,8 @@ export class Dirent<Name extends string | Buffer = string> implements NodeDirent
 }
 
 /**
- * What an entry is, as a DT_* number; DT_UNKNOWN where only a Tgetattr can tell. QEMU's mapped models give no type, and a qid tells
- * directories and symlinks from the rest.
+ * What an entry is, as a DT_* number; DT_UNKNOWN where only a Tgetattr can tell. QEMU's mapped models give no type (interop: readdir.qid), and a
+ * qid tells directories and symlinks from the rest.
  */
 export function entryType({ type, qid }: DirectoryEntry): number {
   if (type !== DT_UNKNOWN) return type;

@@ -74,7 +74,7 @@ export function toFlags(value: unknown, fallback = L_O_RDONLY): number {
 
 /**
  * The flags of a Tlopen or Tlcreate. O_NOFOLLOW and O_DIRECTORY have been seen to; O_DIRECT would want the server's alignment, and
- * diod refuses it.
+ * diod refuses it (interop: open.direct).
  */
 export function wireFlags(flags: number): number {
   return flags & (L_O_ACCMODE | L_O_CREAT | L_O_EXCL | L_O_TRUNC | L_O_APPEND | L_O_NONBLOCK | L_O_DSYNC | L_O_SYNC | L_O_NOATIME);

@@ -10,7 +10,7 @@ import type { Node } from './nodes.js';
 const S_IXGRP = 0o010;
 
 /**
- * A file whose last name is gone while somebody has it open, on a server whose fids are no more than paths (diod 1.0, QEMU before 10): reading and writing go on
+ * A file whose last name is gone while somebody has it open, on a server whose fids are no more than paths (diod 1.0, QEMU before 10; interop: getattr.unlinked): reading and writing go on
  * there, but nobody can ask for its attributes any more. Only who has it open can see them, so what was last known of them, and
  * what is changed of them since, is kept here.
  */
@@ -20,7 +20,8 @@ export function isNameless(node: Node, error: unknown): boolean {
 
 /**
  * Before a file without a name, or with one less, is changed by a fid that it had before: ESTALE or ENOENT where such a fid is no more than a path, by which another file would be
- * changed. QEMU looks at an open fid by its descriptor and changes it by its path, so only a clone, which is not open, shows which it is.
+ * changed. QEMU looks at an open fid by its descriptor and changes it by its path (interop: setattr.truncate-unlinked), so only a clone, which
+ * is not open, shows which it is.
  */
 export async function assureItself(bridge: Bridge, node: Node, fid: Fid, options: RequestOptions): Promise<void> {
   const unopened = await fid.clone(options);

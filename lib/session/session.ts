@@ -328,7 +328,7 @@ export class Session implements Receiver, FrameHandler {
         error = new ErrnoError(problem.answer, { syscall: call.name }, { cause: problem });
       }
     } else if (name === 'Rlerror' || (name === undefined && typeOf(frame) === messagesU.Rerror.type)) {
-      // nfs-ganesha 4.3 answers errors of 9P2000.L with Rlerror's body under Rerror's number [seen].
+      // nfs-ganesha 4.3 answers errors of 9P2000.L with Rlerror's body under Rerror's number (interop: walk.missing).
       error = answeredError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
     } else if (name === 'Rerror') {
       const { ename, errno } = this.#codec.decodeBody('Rerror', frame);
