@@ -17,7 +17,7 @@ export interface BridgeOptions {
   entryTimeout: number;
   /** How long a name may lead nowhere. */
   negativeTimeout: number;
-  /** `remote`: locks are the server's. `local`: they stay on this host. */
+  /** `remote`: locks are the server's. `local`: they stay on this host, for servers that have stubs (QEMU) or whole files (diod; interop: lock.ranges). */
   locks: 'remote' | 'local';
   /** Writes are answered before the server has; a flush, an fsync and whoever looks wait for it, and get its errors. */
   writeBehind: boolean;
