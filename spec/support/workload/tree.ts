@@ -131,6 +131,8 @@ export function makeTree(directory: string, options: TreeOptions = {}): TreeRepo
   }
   const modes = mkdir(under('modes'));
   for (const mode of [0o000, 0o400, 0o200, 0o111, 0o777, 0o4755, 0o2755, 0o1644]) {
+    // Only root copies what its owner may not read.
+    if ((mode & 0o400) === 0 && process.geteuid?.() !== 0) continue;
     const at = path.join(modes, mode.toString(8));
     file(at, 'x');
     fs.chmodSync(at, mode);
