@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { type Client, type ClientOptions, connect, dialectNamed } from '../lib/index.js';
+import { ownFirst } from './help.js';
 
 /** What every command that talks to a server takes. */
 export interface ConnectionArguments {
@@ -14,7 +15,7 @@ export interface ConnectionArguments {
 
 /** Adds the options that say how to connect. They count more than what the address itself says. */
 export function connectionOptions<T>(yargs: Argv<T>): Argv<T & ConnectionArguments> {
-  return yargs
+  return ownFirst(yargs)
     .option('aname', { type: 'string', describe: 'the tree to attach to', group: 'Connection:' })
     .option('uname', { type: 'string', describe: 'the user name to attach as', group: 'Connection:' })
     .option('uid', { type: 'number', describe: 'the user number to attach as (your own by default)', group: 'Connection:' })

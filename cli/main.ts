@@ -1,16 +1,21 @@
 #!/usr/bin/env node
+import './colours.js';
 import createDebug from 'debug';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { commands } from './commands/index.js';
 import { failureLine, UsageError } from './failure.js';
+import { misuse } from './misuse.js';
 import { fromMountHelper } from './mount-helper.js';
 import { version } from './version.js';
 
 const trace = createDebug('ninep:cli');
 
-const parser = yargs(fromMountHelper(process.argv[1] ?? '', hideBin(process.argv)))
+const words = fromMountHelper(process.argv[1] ?? '', hideBin(process.argv));
+
+const parser = yargs(words)
   .scriptName('ninep')
+  .locale('en')
   .usage(
     '$0 COMMAND …\n\nADDRESS is tcp://HOST[:564]/ANAME, tls://…, unix:PATH, exec:COMMAND, fd:N, dev:PATH, vsock://CID:PORT or qemu:path=DIR,…;\nevery form takes ?aname=… uname=… uid=… msize=… version=… behind it.',
   )
@@ -23,9 +28,15 @@ const parser = yargs(fromMountHelper(process.argv[1] ?? '', hideBin(process.argv
   .alias('h', 'help')
   .wrap(Math.min(120, process.stdout.columns ?? 100))
   .parserConfiguration({ 'greedy-arrays': false })
-  .epilogue('DEBUG=ninep:* shows every message. Documentation: cli/README.md')
+  .updateStrings({
+    'Not enough non-option arguments: got %s, need at least %s': {
+      one: 'too few arguments (%s of %s)',
+      other: 'too few arguments (%s of %s)',
+    } as unknown as string,
+  })
+  .epilogue('ninep COMMAND --help tells its options, with an example. DEBUG=ninep:* shows every message.')
   .fail((message, error) => {
-    throw error ?? new UsageError(message);
+    throw error ?? new UsageError(misuse(words, message));
   });
 for (const command of commands) parser.command(command);
 

@@ -7,6 +7,7 @@ import type { Mount } from '../../lib/fuse/index.js';
 import type { Client, RecoveryEvent } from '../../lib/index.js';
 import { parseExport } from '../exports.js';
 import { UsageError } from '../failure.js';
+import { example } from '../help.js';
 import { retryOf } from '../mount-options.js';
 import { untilStopped } from '../signals.js';
 
@@ -67,10 +68,14 @@ export const bridgeCommand: CommandModule<object, BridgeArguments> = {
       })
       .option('allow-other', { type: 'boolean', describe: 'other users may enter the mounts' })
       .option('user', { type: 'string', describe: 'once it works, go on as this user (what it serves is then what that user may)' })
-      .example('ninep bridge unix:/run/vm1.sock --export /srv/host --mount /mnt/vm1', 'the host, at the socket of a virtio-serial port')
       .example(
-        'ninep bridge dev:/dev/virtio-ports/org.ninep.0 --export / --mount /mnt/host',
-        'the guest, at the other end',
+        ...example(
+          'ninep bridge unix:/run/vm1.sock --export /srv/host --mount /mnt/vm1',
+          'the host, at the socket of a virtio-serial port',
+        ),
+      )
+      .example(
+        ...example('ninep bridge dev:/dev/virtio-ports/org.ninep.0 --export / --mount /mnt/host', 'the guest, at the other end'),
       ) as unknown as Argv<BridgeArguments>,
   handler: run,
 };

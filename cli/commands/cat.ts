@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { LOCATION } from '../files/place.js';
+import { example } from '../help.js';
 
 interface CatArguments extends ConnectionArguments {
   paths: string[];
@@ -14,7 +15,7 @@ export const cat: CommandModule<object, CatArguments> = {
   builder: (yargs: Argv) =>
     fileOptions(yargs)
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: LOCATION })
-      .example('ninep cat unix:/run/vm.sock#/etc/os-release', 'a file of a guest') as unknown as Argv<CatArguments>,
+      .example(...example('ninep cat unix:/run/vm.sock#/etc/os-release', 'a file of a guest')) as unknown as Argv<CatArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems, signal }) => {
       for (const place of await places.all(argv.paths)) {

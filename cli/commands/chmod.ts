@@ -5,6 +5,7 @@ import { printable } from '../files/listing.js';
 import { modeChange, ownerOf } from '../files/mode.js';
 import { LOCATION } from '../files/place.js';
 import { walk } from '../files/walk.js';
+import { example } from '../help.js';
 
 interface ChangeArguments extends ConnectionArguments {
   paths: string[];
@@ -29,9 +30,9 @@ export const chmod: CommandModule<object, ChangeArguments & { mode: string }> = 
   builder: (yargs: Argv) =>
     changeOptions(yargs)
       .positional('mode', { type: 'string', demandOption: true, describe: '644, u+x, go-w, a=rX' })
-      .example('ninep chmod -R u=rwX,go=rX tcp://10.0.2.15/srv#/www', 'readable for all, directories searchable') as unknown as Argv<
-      ChangeArguments & { mode: string }
-    >,
+      .example(
+        ...example('ninep chmod -R u=rwX,go=rX tcp://10.0.2.15/srv#/www', 'readable for all, directories searchable'),
+      ) as unknown as Argv<ChangeArguments & { mode: string }>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       const change = modeChange(String(argv.mode));
@@ -58,7 +59,7 @@ export const chown: CommandModule<object, ChangeArguments & { owner: string; noD
     changeOptions(yargs)
       .positional('owner', { type: 'string', demandOption: true, describe: 'UID, UID:GID or :GID' })
       .option('no-dereference', { alias: 'h', type: 'boolean', default: false, describe: 'of symlinks themselves' })
-      .example('ninep chown -R 1000:100 tcp://10.0.2.15/srv#/home/x', 'a tree') as unknown as Argv<
+      .example(...example('ninep chown -R 1000:100 tcp://10.0.2.15/srv#/home/x', 'a tree')) as unknown as Argv<
       ChangeArguments & { owner: string; noDereference: boolean }
     >,
   handler: (argv) =>

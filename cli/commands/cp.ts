@@ -6,7 +6,8 @@ import { type CopyOptions, copyTree, destinationFor } from '../files/copy.js';
 import { printable } from '../files/listing.js';
 import { baseName, LOCATION } from '../files/place.js';
 import { Progress } from '../files/progress.js';
-import { bytesText, json } from '../format.js';
+import { bytesText, count, json } from '../format.js';
+import { example } from '../help.js';
 
 interface CpArguments extends ConnectionArguments {
   paths: string[];
@@ -36,9 +37,9 @@ export const cp: CommandModule<object, CpArguments> = {
   builder: (yargs: Argv) =>
     options(yargs)
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: `sources and a destination: ${LOCATION}` })
-      .example('ninep cp -r tcp://10.0.2.15/srv#/logs ./logs', 'from a server')
-      .example('ninep cp a.iso b.iso unix:/run/vm.sock#/images/', 'to a server')
-      .example('ninep cp -rp tcp://one/srv#/data tcp://two/srv#/data', 'between two servers') as unknown as Argv<CpArguments>,
+      .example(...example('ninep cp -r tcp://10.0.2.15/srv#/logs ./logs', 'from a server'))
+      .example(...example('ninep cp a.iso b.iso unix:/run/vm.sock#/images/', 'to a server'))
+      .example(...example('ninep cp -rp tcp://one/srv#/data tcp://two/srv#/data', 'between two servers')) as unknown as Argv<CpArguments>,
   handler: (argv) => {
     const [to, ...from] = [...argv.paths].reverse();
     if (to === undefined || from.length === 0) throw new UsageError('cp what to where? SOURCE… DESTINATION');
@@ -53,7 +54,7 @@ export const get: CommandModule<object, Omit<CpArguments, 'paths'> & { source: s
     options(yargs)
       .positional('source', { type: 'string', demandOption: true, describe: LOCATION })
       .positional('destination', { type: 'string', default: '.', describe: LOCATION })
-      .example('ninep get tcp://10.0.2.15/srv#/core.1234', 'into the working directory') as unknown as Argv<
+      .example(...example('ninep get tcp://10.0.2.15/srv#/core.1234', 'into the working directory')) as unknown as Argv<
       Omit<CpArguments, 'paths'> & { source: string; destination: string }
     >,
   handler: (argv) => copyAll(argv, [argv.source], argv.destination),
@@ -65,7 +66,9 @@ export const put: CommandModule<object, CpArguments> = {
   builder: (yargs: Argv) =>
     options(yargs)
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: `sources and a destination: ${LOCATION}` })
-      .example('ninep put -r ./site tcp://10.0.2.15/srv', 'a directory into the root of an export') as unknown as Argv<CpArguments>,
+      .example(
+        ...example('ninep put -r ./site tcp://10.0.2.15/srv', 'a directory into the root of an export'),
+      ) as unknown as Argv<CpArguments>,
   handler: (argv) => cp.handler({ ...argv, _: [], $0: '' }),
 };
 
@@ -94,7 +97,7 @@ async function copyAll(argv: Omit<CpArguments, 'paths'>, from: readonly string[]
     if (argv.json) console.log(json({ files, bytes, seconds: Number(seconds.toFixed(3)), failed: problems.count, dryRun: argv.dryRun }));
     else if (process.stderr.isTTY && !argv.dryRun) {
       progress.hidden(() =>
-        console.error(`${files} files, ${bytesText(bytes)} in ${seconds.toFixed(1)} s (${bytesText(bytes / seconds)}/s)`),
+        console.error(`${count(files, 'file')}, ${bytesText(bytes)} in ${seconds.toFixed(1)} s (${bytesText(bytes / seconds)}/s)`),
       );
     }
   });

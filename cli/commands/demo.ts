@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { type Client, connect, listen } from '../../lib/index.js';
 import { bytesText } from '../format.js';
+import { example } from '../help.js';
 
 interface DemoArguments {
   directory: string;
@@ -20,7 +21,7 @@ export const demo: CommandModule<object, DemoArguments> = {
   builder: (yargs: Argv) =>
     yargs
       .positional('directory', { type: 'string', default: '/proc', describe: 'what to serve' })
-      .example('ninep demo', 'the whole way with nothing installed') as unknown as Argv<DemoArguments>,
+      .example(...example('ninep demo', 'the whole way with nothing installed')) as unknown as Argv<DemoArguments>,
   handler: ({ directory }) => run(directory),
 };
 

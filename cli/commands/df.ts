@@ -1,8 +1,10 @@
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
+import { printable } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { bytesText, columns, json } from '../format.js';
+import { example } from '../help.js';
 
 interface DfArguments extends ConnectionArguments {
   paths: string[];
@@ -16,19 +18,19 @@ export const df: CommandModule<object, DfArguments> = {
     fileOptions(yargs)
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: LOCATION })
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each' })
-      .example('ninep df tcp://10.0.2.15/srv', 'the disk behind an export') as unknown as Argv<DfArguments>,
+      .example(...example('ninep df tcp://10.0.2.15/srv', 'the disk behind an export')) as unknown as Argv<DfArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
-      const rows = [['location', 'size', 'used', 'free', 'use', 'files', 'free']];
+      const rows = [['size', 'used', 'free', 'use', 'files', 'files free', 'location']];
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
           const { bsize, blocks, bfree, bavail, files, ffree, type } = await place.fs.statfs(place.path, { bigint: true });
           const [size, used, free] = [blocks * bsize, (blocks - bfree) * bsize, bavail * bsize];
           if (argv.json) console.log(json({ path: place.show(), type, size, used, free, files, filesFree: ffree }));
           const use = used + free === 0n ? '-' : `${(used * 100n + used + free - 1n) / (used + free)}%`;
-          rows.push([place.show(), bytesText(size), bytesText(used), bytesText(free), use, String(files), String(ffree)]);
+          rows.push([bytesText(size), bytesText(used), bytesText(free), use, String(files), String(ffree), printable(place.show())]);
         }, place.show());
       }
-      if (!argv.json && rows.length > 1) console.log(columns(rows, [1, 2, 3, 4, 5, 6]));
+      if (!argv.json && rows.length > 1) console.log(columns(rows, [0, 1, 2, 3, 4, 5]));
     }),
 };

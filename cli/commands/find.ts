@@ -8,6 +8,7 @@ import { printable, recordOf } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { walk } from '../files/walk.js';
 import { json } from '../format.js';
+import { example } from '../help.js';
 
 interface FindArguments extends ConnectionArguments {
   paths: string[];
@@ -37,7 +38,7 @@ export const find: CommandModule<object, FindArguments> = {
       .option('depth', { type: 'number', describe: 'no deeper than so many names' })
       .option('print0', { alias: '0', type: 'boolean', default: false, describe: 'a NUL behind each, for xargs -0' })
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each' })
-      .example("ninep find tcp://10.0.2.15/srv --name '*.log' --size +10M", 'large logs') as unknown as Argv<FindArguments>,
+      .example(...example("ninep find tcp://10.0.2.15/srv --name '*.log' --size +10M", 'large logs')) as unknown as Argv<FindArguments>,
   handler: (argv) => {
     const tests = testsOf(argv);
     return working(argv, async ({ places, problems }) => {

@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import type { Client } from '../../lib/index.js';
 import { type ConnectionArguments, connectionOptions, connectTo } from '../connection.js';
 import { bytesText, columns, json } from '../format.js';
+import { example } from '../help.js';
 
 interface InfoArguments extends ConnectionArguments {
   address: string;
@@ -17,7 +18,7 @@ export const info: CommandModule<object, InfoArguments> = {
       .positional('address', { type: 'string', demandOption: true, describe: 'where the server is' })
       .option('json', { type: 'boolean', default: false, describe: 'print JSON' })
       .option('count', { type: 'number', default: 50, describe: 'round trips to time' })
-      .example('ninep info tcp://10.0.2.15/srv', 'dialect, msize, root and round-trip time of that server'),
+      .example(...example('ninep info tcp://10.0.2.15/srv', 'dialect, msize, root and round-trip time of that server')),
   async handler(argv) {
     await using client = await connectTo(argv.address, argv);
     const roundTrip = await measure(client, argv.count);

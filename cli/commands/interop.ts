@@ -1,6 +1,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { type ConnectionArguments, connectionOptions } from '../connection.js';
 import { UsageError } from '../failure.js';
+import { example } from '../help.js';
 
 interface InteropArguments extends ConnectionArguments {
   address: string[];
@@ -29,8 +30,10 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'print JSON' })
       .option('markdown', { type: 'string', describe: 'write a table of all servers to this file' })
       .option('list', { type: 'boolean', default: false, describe: 'print the checks and the rules they are about' })
-      .example('ninep interop tcp://127.0.0.1:5640/srv', 'every check against one server')
-      .example('ninep interop tcp://a/x tcp://b/x --markdown table.md', 'two servers side by side') as unknown as Argv<InteropArguments>,
+      .example(...example('ninep interop tcp://127.0.0.1:5640/srv', 'every check against one server'))
+      .example(
+        ...example('ninep interop tcp://a/x tcp://b/x --markdown table.md', 'two servers side by side'),
+      ) as unknown as Argv<InteropArguments>,
   async handler(argv) {
     const { allChecks, formatText, groupNames, interop, summary, toJSON, toMarkdown } = await import('../../lib/interop/index.js');
     const { dialectNamed } = await import('../../lib/index.js');

@@ -3,6 +3,7 @@ import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { fileOptions, working } from '../files/command.js';
 import { LOCATION, together } from '../files/place.js';
+import { example } from '../help.js';
 
 interface LnArguments extends ConnectionArguments {
   target: string;
@@ -20,7 +21,7 @@ export const ln: CommandModule<object, LnArguments> = {
       .positional('link', { type: 'string', demandOption: true, describe: LOCATION })
       .option('symbolic', { alias: 's', type: 'boolean', default: false, describe: 'a symlink' })
       .option('force', { alias: 'f', type: 'boolean', default: false, describe: 'in the place of what is there' })
-      .example('ninep ln -s v2 tcp://10.0.2.15/srv#/current', 'a symlink with the text v2') as unknown as Argv<LnArguments>,
+      .example(...example('ninep ln -s v2 tcp://10.0.2.15/srv#/current', 'a symlink with the text v2')) as unknown as Argv<LnArguments>,
   handler: (argv) =>
     working(argv, async ({ places }) => {
       const link = await places.at(argv.link);

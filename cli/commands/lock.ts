@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
+import { example } from '../help.js';
 import { remoteOf } from './xattr.js';
 
 interface LockArguments extends ConnectionArguments {
@@ -25,7 +27,9 @@ export const lock: CommandModule<object, LockArguments> = {
       .option('wait', { type: 'boolean', default: true, describe: '--no-wait fails at once where it is held' })
       .option('start', { type: 'number', default: 0, describe: 'the first byte' })
       .option('length', { type: 'number', default: 0, describe: 'bytes; 0: to the end' })
-      .example('ninep lock tcp://10.0.2.15/srv#/job.lock -- make deploy', 'one deploy at a time') as unknown as Argv<LockArguments>,
+      .example(
+        ...example('ninep lock tcp://10.0.2.15/srv#/job.lock -- make deploy', 'one deploy at a time'),
+      ) as unknown as Argv<LockArguments>,
   handler: (argv) =>
     working(argv, async ({ places, signal }) => {
       const place = await places.at(argv.path);
@@ -58,7 +62,7 @@ function run(program: string, args: readonly string[], signal: AbortSignal): Pro
     child.once('error', reject);
     child.once('exit', (code, name) => {
       signal.removeEventListener('abort', stop);
-      resolve(code ?? 128 + (name === 'SIGKILL' ? 9 : 15));
+      resolve(code ?? 128 + (name === null ? 0 : constants.signals[name]));
     });
   });
 }

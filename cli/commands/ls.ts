@@ -6,6 +6,7 @@ import { modeText, printable, recordOf, timeText } from '../files/listing.js';
 import { join, LOCATION, type Place } from '../files/place.js';
 import { inParallel } from '../files/pool.js';
 import { columns, json } from '../format.js';
+import { example } from '../help.js';
 
 interface LsArguments extends ConnectionArguments {
   paths: string[];
@@ -31,8 +32,8 @@ export const ls: CommandModule<object, LsArguments> = {
       .option('all', { alias: 'a', type: 'boolean', default: false, describe: 'names that begin with a dot, too' })
       .option('directory', { alias: 'd', type: 'boolean', default: false, describe: 'directories themselves, not what is in them' })
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each file' })
-      .example('ninep ls -l tcp://10.0.2.15/srv#/logs', 'a directory of a server')
-      .example("ninep ls 'tcp://10.0.2.15/srv#/logs/*.gz'", 'what matches there') as unknown as Argv<LsArguments>,
+      .example(...example('ninep ls -l tcp://10.0.2.15/srv#/logs', 'a directory of a server'))
+      .example(...example("ninep ls 'tcp://10.0.2.15/srv#/logs/*.gz'", 'what matches there')) as unknown as Argv<LsArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       const given = await places.all(argv.paths);

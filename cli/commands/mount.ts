@@ -4,6 +4,7 @@ import type { Mount } from '../../lib/fuse/index.js';
 import { runInBackground, tellReady } from '../background.js';
 import { type ConnectionArguments, clientOptions, connectionOptions } from '../connection.js';
 import { json } from '../format.js';
+import { example } from '../help.js';
 import { fromMountHelper } from '../mount-helper.js';
 import { accessOf, applyMountOptions, backendOf, cacheMode, locksOf, type MountRequest, retryOf } from '../mount-options.js';
 
@@ -39,23 +40,23 @@ export const mountCommand: CommandModule<object, MountArguments> = {
         type: 'string',
         array: true,
         nargs: 1,
-        describe: 'options as mount(8), v9fs and FUSE have them: ro,nodev,msize=…,cache=…,allow_other,…',
+        describe: 'options as mount(8), v9fs and FUSE have them: ro, nodev, msize=…, cache=…, allow_other, …, with commas between them',
       })
       .option('cache', {
         type: 'string',
         describe: 'none, open (what a closed file held, the next open sees) or loose (one client only)',
         default: undefined,
       })
-      .option('access', { type: 'string', describe: 'user (each caller as itself), any, or a uid for all' })
+      .option('access', { type: 'string', describe: 'user (each caller as itself), any, or a uid' })
       .option('locks', { type: 'string', describe: 'remote (the server keeps them) or local (for servers that do not)' })
       .option('retry', { type: 'string', describe: 'seconds to wait for a lost server, 0, or "forever"', default: '30' })
       .option('backend', { type: 'string', describe: 'kernel, or native for the package fuse-native' })
       .option('read-only', { type: 'boolean', describe: 'as -o ro' })
       .option('allow-other', { type: 'boolean', describe: 'as -o allow_other' })
       .option('log', { type: 'string', describe: 'append what happens to the connection to this file' })
-      .example('ninep mount tcp://10.0.2.15/ /mnt/guest', 'all that a guest exports')
-      .example("ninep mount 'unix:/run/vm.sock?aname=/proc' /mnt/proc -o ro", 'its /proc, over a unix socket')
-      .example("ninep mount 'exec:ssh vm ninep serve --stdio -e /' /mnt/vm", 'over ssh') as unknown as Argv<MountArguments>,
+      .example(...example('ninep mount tcp://10.0.2.15/ /mnt/guest', 'all that a guest exports'))
+      .example(...example("ninep mount 'unix:/run/vm.sock?aname=/proc' /mnt/proc -o ro", 'its /proc, over a unix socket'))
+      .example(...example("ninep mount 'exec:ssh vm ninep serve --stdio -e /' /mnt/vm", 'over ssh')) as unknown as Argv<MountArguments>,
   async handler(argv) {
     const request = requestOf(argv);
     if (!argv.foreground && process.send === undefined) {

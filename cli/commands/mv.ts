@@ -7,6 +7,7 @@ import { printable } from '../files/listing.js';
 import { baseName, LOCATION, type Place, together } from '../files/place.js';
 import type { Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
+import { example } from '../help.js';
 
 interface MvArguments extends ConnectionArguments {
   paths: string[];
@@ -20,8 +21,8 @@ export const mv: CommandModule<object, MvArguments> = {
     fileOptions(yargs)
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: `sources and a destination: ${LOCATION}` })
       .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' })
-      .example('ninep mv tcp://10.0.2.15/srv#/a tcp://10.0.2.15/srv#/b', 'a rename on the server')
-      .example('ninep mv tcp://10.0.2.15/srv#/report.pdf .', 'a copy, then a removal') as unknown as Argv<MvArguments>,
+      .example(...example('ninep mv tcp://10.0.2.15/srv#/a tcp://10.0.2.15/srv#/b', 'a rename on the server'))
+      .example(...example('ninep mv tcp://10.0.2.15/srv#/report.pdf .', 'a copy, then a removal')) as unknown as Argv<MvArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems, signal }) => {
       const [to, ...from] = [...argv.paths].reverse();

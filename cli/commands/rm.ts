@@ -1,9 +1,11 @@
 import type { Argv, CommandModule } from 'yargs';
+import { ErrnoError } from '../../lib/index.js';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { printable } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { walk } from '../files/walk.js';
+import { example } from '../help.js';
 
 interface RmArguments extends ConnectionArguments {
   paths: string[];
@@ -21,8 +23,8 @@ export const rm: CommandModule<object, RmArguments> = {
       .option('recursive', { alias: 'r', type: 'boolean', default: false, describe: 'directories and all below them' })
       .option('force', { alias: 'f', type: 'boolean', default: false, describe: 'what is not there is no failure' })
       .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be removed, and remove nothing' })
-      .example("ninep rm -r 'tcp://10.0.2.15/srv#/tmp/build-*'", 'trees that match')
-      .example('ninep rm --dry-run -r unix:/run/vm.sock#/old', 'see first') as unknown as Argv<RmArguments>,
+      .example(...example("ninep rm -r 'tcp://10.0.2.15/srv#/tmp/build-*'", 'trees that match'))
+      .example(...example('ninep rm --dry-run -r unix:/run/vm.sock#/old', 'see first')) as unknown as Argv<RmArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       for (const text of argv.paths) {
@@ -34,7 +36,12 @@ export const rm: CommandModule<object, RmArguments> = {
           for (const place of found) {
             await problems.try(async () => {
               if (!argv.dryRun) {
-                await place.fs.rm(place.path, { recursive: argv.recursive, force: argv.force });
+                await place.fs.rm(place.path, { recursive: argv.recursive, force: argv.force }).catch((error: NodeJS.ErrnoException) => {
+                  // Node's own words tell of a system error that rm(2) returned.
+                  throw error.code === 'ERR_FS_EISDIR'
+                    ? new ErrnoError('EISDIR', { syscall: 'rm', path: place.path }, { cause: error })
+                    : error;
+                });
                 return;
               }
               const removed: string[] = [];

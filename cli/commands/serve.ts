@@ -4,6 +4,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { type ExportArgument, parseExport, parseFsdev } from '../exports.js';
 import { UsageError } from '../failure.js';
 import { json } from '../format.js';
+import { example } from '../help.js';
 import { untilStopped } from '../signals.js';
 
 interface ServeArguments {
@@ -34,7 +35,7 @@ export const serve: CommandModule<object, ServeArguments> = {
         array: true,
         nargs: 1,
         describe:
-          'DIR[,aname=NAME][,security_model=passthrough|mapped-xattr|mapped-file|none][,readonly=on][,fmode=0640][,dmode=0750][,multidevs=remap|forbid|warn]',
+          'DIR, and behind commas: aname=NAME, security_model=passthrough (or mapped-xattr, mapped-file, none), readonly=on, fmode=0640, dmode=0750, multidevs=remap (or forbid, warn)',
       })
       .option('fsdev', { type: 'string', array: true, nargs: 1, describe: "the same in QEMU's words: local,id=…,path=…,security_model=…" })
       .option('listen', {
@@ -59,9 +60,14 @@ export const serve: CommandModule<object, ServeArguments> = {
       .option('max-connections', { type: 'number', describe: 'connections at one time' })
       .option('max-fids', { type: 'number', describe: 'fids of one connection' })
       .option('max-requests', { type: 'number', describe: 'requests in flight of one connection' })
-      .example('ninep serve --export /srv/data --listen tcp://127.0.0.1:5640', 'serve one directory to this host')
-      .example('ninep serve -e /srv/vm,security_model=mapped-xattr -l unix:/run/ninep.sock', "QEMU's mapped-xattr model, on a unix socket")
-      .example('ssh vm ninep serve --stdio -e /', 'what exec: addresses are for') as unknown as Argv<ServeArguments>,
+      .example(...example('ninep serve --export /srv/data --listen tcp://127.0.0.1:5640', 'serve one directory to this host'))
+      .example(
+        ...example(
+          'ninep serve -e /srv/vm,security_model=mapped-xattr -l unix:/run/ninep.sock',
+          "QEMU's mapped-xattr model, on a unix socket",
+        ),
+      )
+      .example(...example('ssh vm ninep serve --stdio -e /', 'what exec: addresses are for')) as unknown as Argv<ServeArguments>,
   handler: run,
 };
 

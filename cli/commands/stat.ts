@@ -4,6 +4,7 @@ import { fileOptions, working } from '../files/command.js';
 import { kindOf, modeText, printable, recordOf } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { columns, json } from '../format.js';
+import { example } from '../help.js';
 
 interface StatArguments extends ConnectionArguments {
   paths: string[];
@@ -19,7 +20,7 @@ export const statCommand: CommandModule<object, StatArguments> = {
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: LOCATION })
       .option('follow', { alias: 'L', type: 'boolean', default: false, describe: 'of what symlinks lead to' })
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each file' })
-      .example('ninep stat tcp://10.0.2.15/srv#/data.db', 'mode, owner, size, times and qid') as unknown as Argv<StatArguments>,
+      .example(...example('ninep stat tcp://10.0.2.15/srv#/data.db', 'mode, owner, size, times and qid')) as unknown as Argv<StatArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       for (const place of await places.all(argv.paths)) {

@@ -10,6 +10,7 @@ import type { Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
 import { type Entry, walk } from '../files/walk.js';
 import { bytesText, json } from '../format.js';
+import { example } from '../help.js';
 
 interface SyncArguments extends ConnectionArguments {
   source: string;
@@ -34,10 +35,9 @@ export const sync: CommandModule<object, SyncArguments> = {
       .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' })
       .option('verbose', { alias: 'v', type: 'boolean', default: false, describe: 'say what is done' })
       .option('json', { type: 'boolean', default: false, describe: 'print what was done as JSON' })
-      .example('ninep sync ./site tcp://10.0.2.15/srv#/www', 'to a server')
+      .example(...example('ninep sync ./site tcp://10.0.2.15/srv#/www', 'to a server'))
       .example(
-        'ninep sync --delete --dry-run tcp://10.0.2.15/srv#/www ./copy',
-        'see what a mirror would do',
+        ...example('ninep sync --delete --dry-run tcp://10.0.2.15/srv#/www ./copy', 'see what a mirror would do'),
       ) as unknown as Argv<SyncArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems, signal }) => {

@@ -4,6 +4,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { LOCATION, type Place } from '../files/place.js';
+import { example } from '../help.js';
 
 interface TailArguments extends ConnectionArguments {
   path: string;
@@ -29,7 +30,9 @@ export const tail: CommandModule<object, TailArguments> = {
         describe: 'go on until interrupted, also when the file is replaced',
       })
       .option('interval', { type: 'number', default: 1, describe: 'seconds between two looks' })
-      .example('ninep tail -f unix:/run/vm.sock#/var/log/syslog', 'a log of a guest, as it grows') as unknown as Argv<TailArguments>,
+      .example(
+        ...example('ninep tail -f unix:/run/vm.sock#/var/log/syslog', 'a log of a guest, as it grows'),
+      ) as unknown as Argv<TailArguments>,
   handler: (argv) =>
     working(argv, async ({ places, signal }) => {
       const place = await places.at(argv.path);

@@ -3,6 +3,7 @@ import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { fileOptions, working } from '../files/command.js';
 import { LOCATION } from '../files/place.js';
+import { example } from '../help.js';
 
 interface TouchArguments extends ConnectionArguments {
   paths: string[];
@@ -18,7 +19,7 @@ export const touch: CommandModule<object, TouchArguments> = {
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: LOCATION })
       .option('no-create', { alias: 'c', type: 'boolean', default: false, describe: 'leave out what is missing' })
       .option('date', { alias: 'd', type: 'string', describe: 'this time instead of now: 2026-03-01T12:00:00Z' })
-      .example('ninep touch tcp://10.0.2.15/srv#/done', 'an empty file, or a new time') as unknown as Argv<TouchArguments>,
+      .example(...example('ninep touch tcp://10.0.2.15/srv#/done', 'an empty file, or a new time')) as unknown as Argv<TouchArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       const time = argv.date === undefined ? new Date() : new Date(argv.date);

@@ -5,7 +5,8 @@ import { type FileRecord, printable, recordOf } from '../files/listing.js';
 import { LOCATION, type Place } from '../files/place.js';
 import type { Problems } from '../files/problems.js';
 import { type Entry, walk } from '../files/walk.js';
-import { bytesText, json } from '../format.js';
+import { bytesText, count, json } from '../format.js';
+import { example } from '../help.js';
 
 interface TreeArguments extends ConnectionArguments {
   path: string;
@@ -27,7 +28,7 @@ export const tree: CommandModule<object, TreeArguments> = {
       .option('all', { alias: 'a', type: 'boolean', default: false, describe: 'names that begin with a dot, too' })
       .option('size', { alias: 's', type: 'boolean', default: false, describe: 'sizes, too' })
       .option('json', { type: 'boolean', default: false, describe: 'print JSON, one object with its children' })
-      .example('ninep tree -L 2 tcp://10.0.2.15/srv', 'two levels of an export') as unknown as Argv<TreeArguments>,
+      .example(...example('ninep tree -L 2 tcp://10.0.2.15/srv', 'two levels of an export')) as unknown as Argv<TreeArguments>,
   handler: (argv) =>
     working(argv, async ({ places, problems }) => {
       const place = await places.at(argv.path);
@@ -75,7 +76,7 @@ async function printTree(place: Place, argv: TreeArguments, problems: Problems):
     goesOn.length = depth + 1;
   }
   console.log(drawn.reverse().join('\n'));
-  console.log(`\n${directories} directories, ${files} files${argv.size ? `, ${bytesText(bytes)}` : ''}`);
+  console.log(`\n${count(directories, 'directory', 'directories')}, ${count(files, 'file')}${argv.size ? `, ${bytesText(bytes)}` : ''}`);
 }
 
 async function printJson(place: Place, argv: TreeArguments, problems: Problems): Promise<void> {

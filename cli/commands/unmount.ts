@@ -1,4 +1,5 @@
 import type { Argv, CommandModule } from 'yargs';
+import { example } from '../help.js';
 
 interface UnmountArguments {
   directory: string;
@@ -12,7 +13,7 @@ export const unmountCommand: CommandModule<object, UnmountArguments> = {
     yargs
       .positional('directory', { type: 'string', demandOption: true, describe: 'the mount point' })
       .option('lazy', { alias: 'l', type: 'boolean', default: false, describe: 'leave the tree now, end when nobody uses it any more' })
-      .example('ninep unmount /mnt/guest', 'the end of a mount') as unknown as Argv<UnmountArguments>,
+      .example(...example('ninep unmount /mnt/guest', 'the end of a mount')) as unknown as Argv<UnmountArguments>,
   async handler({ directory, lazy }) {
     const { unmount } = await import('../../lib/fuse/index.js');
     await unmount(directory, { lazy });

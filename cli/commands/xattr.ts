@@ -6,6 +6,7 @@ import { fileOptions, working } from '../files/command.js';
 import { printable } from '../files/listing.js';
 import type { Place } from '../files/place.js';
 import { json } from '../format.js';
+import { example } from '../help.js';
 
 interface XattrArguments extends ConnectionArguments {
   action: 'list' | 'get' | 'set' | 'remove';
@@ -29,8 +30,8 @@ export const xattr: CommandModule<object, XattrArguments> = {
       .option('hex', { type: 'boolean', default: false, describe: 'values are bytes, in hexadecimal' })
       .option('follow', { type: 'boolean', default: true, describe: 'of what a symlink leads to' })
       .option('json', { type: 'boolean', default: false, describe: 'print JSON; values in base64' })
-      .example('ninep xattr list tcp://10.0.2.15/srv#/file', 'their names and values')
-      .example('ninep xattr set tcp://10.0.2.15/srv#/file user.note hello', 'one more') as unknown as Argv<XattrArguments>,
+      .example(...example('ninep xattr list tcp://10.0.2.15/srv#/file', 'their names and values'))
+      .example(...example('ninep xattr set tcp://10.0.2.15/srv#/file user.note hello', 'one more')) as unknown as Argv<XattrArguments>,
   handler: (argv) =>
     working(argv, async ({ places }) => {
       const place = await places.at(argv.path);

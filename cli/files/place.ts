@@ -47,7 +47,10 @@ export const LOCATION = 'a local path, or ADDRESS#PATH';
 /** Cuts `ADDRESS#PATH` in two. A local file whose name begins like an address is written ./unix:x. */
 export function splitLocation(text: string): { address: string | undefined; path: string } {
   if (text === '') throw new UsageError('an empty path');
-  if (!SCHEMES.test(text)) return { address: undefined, path: text };
+  if (!SCHEMES.test(text)) {
+    if (/^[a-z][a-z0-9+]*:\/\//.test(text)) throw new UsageError(`${text}: no such kind of address; ./${text} is a local path`);
+    return { address: undefined, path: text };
+  }
   const mark = text.lastIndexOf('#');
   if (mark < 0) return { address: text, path: '/' };
   return { address: text.slice(0, mark), path: absolute(text.slice(mark + 1)) };

@@ -23,7 +23,9 @@ export class Problems {
     process.exitCode = 1;
     const at = (error as NodeJS.ErrnoException).path;
     const line = failureLine(error);
-    const text = shown !== undefined && at !== undefined ? line.replace(at, shown) : line;
+    // An open file's errors have no path.
+    const text =
+      shown === undefined ? line : at === undefined ? `ninep: ${shown}: ${line.slice('ninep: '.length)}` : line.replace(at, () => shown);
     const print = (): void => console.error(printable(text, process.stderr));
     if (this.#progress === undefined) print();
     else this.#progress.hidden(print);

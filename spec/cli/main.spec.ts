@@ -3,14 +3,24 @@ import { describe, expect, it } from 'vitest';
 import { failureLine } from '../../cli/failure.js';
 import { fromMountHelper } from '../../cli/mount-helper.js';
 import { ErrnoError } from '../../lib/index.js';
+import { ensureBuilt, main } from '../support/build.js';
+import { run } from '../support/child.js';
 import { ninep, serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
+/** What `ninep …` writes on a terminal. */
+async function onTerminal(line: string, env: Record<string, string> = {}): Promise<string> {
+  await ensureBuilt();
+  return (await run('script', ['-qec', `'${process.execPath}' '${main}' ${line}`, '/dev/null'], { env: { TERM: 'xterm', ...env } })).stdout;
+}
+
 describe('ninep', () => {
   it.each([
-    [['info'], 'Not enough non-option arguments'],
-    [['info', 'tcp://127.0.0.1:1/', '--nonsense'], 'Unknown argument'],
-    [['nonsense'], 'Unknown'],
+    [['info'], 'info: too few arguments (0 of 1); ninep info --help tells how'],
+    [['info', 'tcp://127.0.0.1:1/', '--nonsense'], 'info: unknown argument: nonsense; ninep info --help tells how'],
+    [['nonsense'], 'nonsense: no such command; ninep --help lists them'],
+    [['fnd'], 'fnd: no such command. Did you mean find?'],
+    [['ls', 'nonsense://x'], 'nonsense://x: no such kind of address'],
     [[], 'a command, please'],
     [['serve', '--export', '/,security_model=strange'], 'security_model=strange: it is one of'],
     [['serve'], 'serve what?'],
@@ -41,6 +51,26 @@ describe('ninep', () => {
     expect(names).toEqual(expect.arrayContaining(['mount', 'unmount', 'serve', 'bridge', 'info', 'interop', 'demo']));
     const helps = await Promise.all(names.map(async (name) => (await ninep([name, '--help'])).stdout));
     for (const [index, help] of helps.entries()) expect(help, names[index]).toContain('Examples:');
+  });
+
+  it('speaks English whatever the locale, and colours nothing where NO_COLOR is set', async () => {
+    expect((await ninep(['--help'], { env: { LC_ALL: 'de_DE.UTF-8' } })).stdout).toContain('Commands:');
+    await using directory = new TemporaryDirectory('colours');
+    await using server = await serve(`${directory.path},aname=data`);
+    const traced = (env: Record<string, string>) => onTerminal(`ls '${server.address('data')}'`, env);
+    expect(await traced({ DEBUG: 'ninep:*' })).toContain('\x1b[');
+    expect(await traced({ DEBUG: 'ninep:*', NO_COLOR: '1' })).not.toContain('\x1b[');
+    expect(await traced({})).not.toContain('\x1b[');
+  });
+
+  it('shows progress on a terminal and nothing on a pipe', async () => {
+    await using directory = new TemporaryDirectory('progress');
+    await using server = await serve(`${directory.path},aname=data`);
+    mkdirSync(directory.join('many'));
+    for (let index = 0; index < 50; index++) writeFileSync(directory.join(`many/${index}`), 'x');
+    const from = `${server.address('data')}#/many`;
+    expect(await onTerminal(`cp -r '${from}' '${directory.join('seen')}'`)).toContain('\r\x1b[K50 files, 50 B in ');
+    expect(await ninep(['cp', '-r', from, directory.join('silent')])).toMatchObject({ stdout: '', stderr: '' });
   });
 
   it('tells what a server is, for people and for programs', async () => {

@@ -57,8 +57,8 @@ export async function examplesOf(command: AnyCommand): Promise<string[]> {
   const [, examples = ''] = (await helpOf(command, 1000)).split('Examples:\n');
   return examples
     .split('\n')
-    .map((line) => line.trim().split(/ {2,}/)[0] ?? '')
-    .filter((line) => line !== '');
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'));
 }
 
 /** Whether a command line is one that ninep would take. Nothing is run. Throws what the user would be told. */
