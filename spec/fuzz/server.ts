@@ -256,10 +256,15 @@ async function within<T>(ms: number, promise: Promise<T>, problem: () => string)
 
 /**
  * Throws anything at a back-end's server for NINEP_FUZZ_SECONDS: it lives, answers are sound, another client is served all the
- * while, nothing outside the export changes, and in the end nothing is held. NINEP_SEED repeats a run.
+ * while, nothing outside the export changes, and in the end nothing is held. NINEP_SEED repeats a run. Several of one file may share
+ * the time (`test.concurrent`).
  */
-export function fuzzServer(name: string, make: () => Promise<FuzzTarget> | FuzzTarget): void {
-  test(
+export function fuzzServer(
+  name: string,
+  make: () => Promise<FuzzTarget> | FuzzTarget,
+  declare: typeof test | typeof test.concurrent = test,
+): void {
+  declare(
     `fuzz: ${name}`,
     async () => {
       const random = new Random();

@@ -1,0 +1,3 @@
+import { fuzzLocal } from './local.js';
+
+fuzzLocal('mapped-xattr');
