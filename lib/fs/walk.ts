@@ -183,7 +183,8 @@ export class Walker {
       }
       if (next === undefined) {
         if (error !== undefined && size > 1 && wnames.length > 1) {
-          // Some servers answer an error to any walk that does not reach its end. Name by name it shows where, and whether a symlink is why.
+          // Some servers answer an error to any walk that does not reach its end (nfs-ganesha; interop: walk.partial). Name by name it shows
+          // where, and whether a symlink is why.
           size = 1;
           at = root;
           reached = 0;
@@ -217,7 +218,7 @@ export class Walker {
         if (last !== undefined) next.qid = last;
         return { qids: wqids, next };
       }
-      // Some servers leave newfid where the walk got to, others nowhere: the clunk suits both.
+      // Some servers leave newfid where the walk got to, others nowhere (interop: walk.partial-newfid): the clunk suits both.
       this.#context.release(next);
       return { qids: wqids };
     } catch (error) {
