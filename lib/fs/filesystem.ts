@@ -50,6 +50,13 @@ type Own = Pick<ReturnType<typeof metadata>, 'qid' | 'getxattr' | 'setxattr' | '
   Pick<ReturnType<typeof names>, 'mknod' | 'mkfifo'> &
   Pick<ReturnType<typeof files>, 'createReadStream' | 'createWriteStream'>;
 
+/** What `mkdtempDisposable` gives. */
+export interface DisposableTempDirectory extends AsyncDisposable {
+  readonly path: string;
+  /** Removes the directory and all in it; what is gone already is no failure. */
+  remove(): Promise<void>;
+}
+
 /**
  * `node:fs/promises` over 9P: the same functions with the same arguments, results and errors, bound, so that they can be handed around
  * one by one. Paths begin at the attached root, relative ones too. Wherever there are options they also take `signal` and `timeout`;
@@ -57,6 +64,8 @@ type Own = Pick<ReturnType<typeof metadata>, 'qid' | 'getxattr' | 'setxattr' | '
  */
 export interface FileSystem extends Pick<Node, NodeNames>, Own, AsyncDisposable {
   open(path: PathLike, flags?: string | number, mode?: string | number | null): Promise<FileHandle>;
+  /** A directory that is removed with all in it when it is disposed of (Node has it from 24.4). */
+  mkdtempDisposable(prefix: PathLike): Promise<DisposableTempDirectory>;
   /** What it speaks through. */
   readonly client: Client;
   /** The same tree by other options: another user's umask, a signal for all its requests. What is open belongs to both. */
@@ -97,6 +106,11 @@ function assemble(context: Context, owned: boolean): FileSystem {
     ...listing(context),
     ...remove(context),
   };
+  const mkdtempDisposable = async (prefix: PathLike): Promise<DisposableTempDirectory> => {
+    const path = String(await tree.mkdtemp(prefix));
+    const drop = (): Promise<void> => tree.rm(path, { recursive: true, force: true });
+    return { path, remove: drop, [Symbol.asyncDispose]: drop };
+  };
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closing ??= (async () => {
@@ -112,6 +126,7 @@ function assemble(context: Context, owned: boolean): FileSystem {
     ...tree,
     ...copy(context, tree),
     ...watching(context, tree),
+    mkdtempDisposable,
     constants,
     client,
     with: (options: Omit<FileSystemOptions, 'root'>) => assemble(context.with(options), owned),

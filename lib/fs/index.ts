@@ -3,7 +3,7 @@ export { type CallbackFs, callbackFs } from './callback.js';
 export type { FileSystemOptions } from './context.js';
 export { Dir } from './dir.js';
 export { Dirent } from './dirent.js';
-export { type FileSystem, fileSystem, openFs } from './filesystem.js';
+export { type DisposableTempDirectory, type FileSystem, fileSystem, openFs } from './filesystem.js';
 export { FileHandle, type ReadArguments } from './handle.js';
 export type { LockHolder, LockOptions, RangeOptions } from './lock.js';
 export type { XattrOptions } from './metadata.js';

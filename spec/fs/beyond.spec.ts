@@ -38,6 +38,23 @@ describe('beyond node:fs, over memory', () => {
     expect(handle.qid.path).toBe(qid.path);
   });
 
+  test('a temporary directory that goes when it is disposed of', async () => {
+    let path: string;
+    {
+      await using directory = await fs.mkdtempDisposable('/tmp-');
+      path = directory.path;
+      expect(path).toMatch(/^\/tmp-.{6}$/);
+      await fs.mkdir(`${path}/sub`);
+      await fs.writeFile(`${path}/sub/file`, 'x');
+    }
+    expect((await rejection(fs.stat(path))).code).toBe('ENOENT');
+    const directory = await fs.mkdtempDisposable('/tmp-');
+    await directory.remove();
+    await directory.remove();
+    expect(await fs.readdir('/')).toEqual([]);
+    expect(await rejection(fs.mkdtempDisposable('/none/x'))).toMatchObject({ code: 'ENOENT', syscall: 'mkdtemp' });
+  });
+
   test('extended attributes', async () => {
     await fs.writeFile('/f', '');
     await fs.setxattr('/f', 'user.one', 'eins');

@@ -3,17 +3,23 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { run } from '../support/child.js';
 import { requires } from '../support/requires.js';
-import { type Diod, diod } from '../support/servers/diod.js';
+import { diod } from '../support/servers/diod.js';
+import { serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const script = fileURLToPath(new URL('large.script.ts', import.meta.url));
 
-requires('diod')('large files', () => {
+interface Server {
+  address(): string;
+  stop(): Promise<void>;
+}
+
+function largeFiles(start: (path: string) => Promise<Server>): void {
   let directory: TemporaryDirectory;
-  let server: Diod;
+  let server: Server;
   beforeAll(async () => {
     directory = new TemporaryDirectory('large');
-    server = await diod(directory.path);
+    server = await start(directory.path);
   });
   afterAll(async () => {
     await server.stop();
@@ -45,4 +51,7 @@ requires('diod')('large files', () => {
     expect((await stat(directory.join('to'))).size).toBe(size);
     expect(grown).toBeLessThan(300 * 2 ** 20);
   });
-});
+}
+
+requires('diod')('large files of diod', () => largeFiles((path) => diod(path)));
+requires('linux')('large files of ninep serve', () => largeFiles((path) => serve(`${path},security_model=none`)));
