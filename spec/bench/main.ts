@@ -2,13 +2,14 @@ import { parseArgs } from 'node:util';
 import { benchClient } from './client.js';
 import { benchCodec } from './codec.js';
 import { benchGrowth } from './growth.js';
+import { benchGuest } from './guest.js';
 import { benchMount } from './mount.js';
 import { type Comparison, table } from './pairs.js';
 import { benchServer } from './server.js';
 
 /**
- * `npm run bench -- [codec] [server] [client] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
- * of two things done in turn, medians and spread. Needs root, diod, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
+ * `npm run bench -- [codec] [server] [client] [guest] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
+ * of two things done in turn, medians and spread. Needs root, diod, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,6 +26,7 @@ const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
   codec: () => benchCodec({ pairs, only }),
   server: () => benchServer({ pairs, only }),
   client: () => benchClient({ pairs, only }),
+  guest: () => benchGuest({ pairs, only }),
   mount: () => benchMount({ pairs, only, mebibytes: Number(values.mebibytes), files: Number(values.files) }),
   growth: () => benchGrowth(),
 };
