@@ -1,4 +1,5 @@
 import { L_O_DIRECTORY, L_O_RDONLY } from '../protocol/constants.js';
+import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
 import type { Bridge } from './bridge.js';
 import type { Node } from './nodes.js';
@@ -15,6 +16,11 @@ const LONGEST = 4096;
 /** Bytes of one reading. */
 const CHUNK = 64 * 1024;
 
+interface Listed {
+  readonly one: EntryPlus;
+  readonly at: number;
+}
+
 /** What a listing told of a name, and when it was asked for (performance.now). */
 interface Seen {
   readonly attributes: Attributes;
@@ -24,7 +30,7 @@ interface Seen {
 /** What is known ahead of one directory, for one user. */
 interface Scan {
   readonly user: number;
-  readonly entries: Map<string, Seen>;
+  readonly entries: Map<string, Listed>;
   misses: number;
   lastMiss: number;
   running: boolean;
@@ -60,9 +66,11 @@ export class LookAhead {
     scan.entries.delete(name);
     const now = performance.now();
     if (now - seen.at > Math.min(LIFETIME, this.#bridge.options.entryTimeout)) return undefined;
+    const { attributes } = seen.one;
+    if (attributes === undefined) return undefined;
     scan.hits++;
     scan.lastMiss = now;
-    return seen;
+    return { attributes, at: seen.at };
   }
 
   /** A name was looked up on the server, and found. */
@@ -142,9 +150,7 @@ export class LookAhead {
         const list = await ordered.readdirPlus(pin.fid, scan.offset, Math.min(CHUNK, this.#bridge.client.session.maxPayload));
         scan.offset = list[list.length - 1]?.entry.offset;
         left -= list.length;
-        for (const { entry, attributes } of list) {
-          if (attributes !== undefined && !scan.changed.has(entry.name)) scan.entries.set(entry.name, { attributes, at });
-        }
+        for (const one of list) if (!scan.changed.has(one.entry.name)) scan.entries.set(one.entry.name, { one, at });
       }
       if (scan.offset === undefined) scan.endedAt = performance.now();
       await Promise.all([made.done, opening]);

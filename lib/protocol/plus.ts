@@ -1,8 +1,6 @@
-import { Reader, Writer } from './cursor.js';
-import { directoryEntry, type Field } from './fields.js';
-import { messages } from './messages.js';
-import { textBytes } from './text.js';
-import type { Attributes, DirectoryEntry } from './types.js';
+import { Reader, u16At } from './cursor.js';
+import { decodeText, encodeText, textBytes } from './text.js';
+import type { Attributes, DirectoryEntry, Timespec } from './types.js';
 
 /**
  * Set in the count of a Treaddir, it asks for the entries' attributes along with them. Only our own server knows it, and only after it was
@@ -12,50 +10,180 @@ export const READDIR_PLUS = 0x80000000;
 
 /** An entry and its attributes; undefined where they could not be had at once. */
 export interface EntryPlus {
-  entry: DirectoryEntry;
-  attributes: Attributes | undefined;
+  readonly entry: DirectoryEntry;
+  readonly attributes: Attributes | undefined;
 }
 
-/** The fields of Rgetattr, in their order. */
-const fields = Object.entries(messages.Rgetattr.fields) as [keyof Attributes, Field<unknown>][];
-
-/** Bytes of an entry beside its name: that of Rreaddir, a byte that says whether attributes follow, the attributes. */
-const HEAD = 24 + 1 + 153;
+/** Bytes of an entry of Rreaddir beside its name, and of the fields of Rgetattr, which are here in the same order. */
+const ENTRY = 24;
+const ATTRIBUTES = 153;
+const TWO_32 = 0x100000000;
 
 /** How many bytes an entry of that name takes at most. */
 export function entryPlusBytes(name: string): number {
-  return HEAD + textBytes(name);
+  return ENTRY + 1 + ATTRIBUTES + textBytes(name);
 }
 
-/** The data of an Rreaddir with attributes. The caller has seen to it that they fit. */
+/** The data of an Rreaddir with attributes: each entry, a byte that says whether attributes follow, the attributes. The caller has seen to it that they fit. */
 export function encodeEntriesPlus(entries: readonly EntryPlus[]): Uint8Array {
-  let bytes = 0;
-  for (const { entry } of entries) bytes += entryPlusBytes(entry.name);
-  const writer = new Writer(bytes);
+  let room = 0;
+  for (const { entry } of entries) room += entryPlusBytes(entry.name);
+  const bytes = new Uint8Array(room);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
   for (const { entry, attributes } of entries) {
-    directoryEntry.write(writer, entry);
-    writer.u8(attributes === undefined ? 0 : 1);
-    if (attributes !== undefined) for (const [name, field] of fields) field.write(writer, attributes[name]);
+    const { qid, offset, type, name } = entry;
+    putQid(view, at, qid);
+    view.setBigUint64(at + 13, offset, true);
+    bytes[at + 21] = type;
+    const length = encodeText(name, bytes, at + ENTRY);
+    view.setUint16(at + 22, length, true);
+    at += ENTRY + length;
+    bytes[at++] = attributes === undefined ? 0 : 1;
+    if (attributes === undefined) continue;
+    putAttributes(view, at, attributes);
+    at += ATTRIBUTES;
   }
-  return writer.written();
+  return bytes.subarray(0, at);
+}
+
+function putQid(view: DataView, at: number, { type, version, path }: Attributes['qid']): void {
+  view.setUint8(at, type);
+  view.setUint32(at + 1, version, true);
+  view.setBigUint64(at + 5, path, true);
+}
+
+function putAttributes(view: DataView, at: number, attributes: Attributes): void {
+  view.setBigUint64(at, attributes.valid, true);
+  putQid(view, at + 8, attributes.qid);
+  view.setUint32(at + 21, attributes.mode, true);
+  view.setUint32(at + 25, attributes.uid, true);
+  view.setUint32(at + 29, attributes.gid, true);
+  putNumber(view, at + 33, attributes.nlink);
+  view.setBigUint64(at + 41, attributes.rdev, true);
+  putNumber(view, at + 49, attributes.size);
+  putNumber(view, at + 57, attributes.blksize);
+  putNumber(view, at + 65, attributes.blocks);
+  putTime(view, at + 73, attributes.atime);
+  putTime(view, at + 89, attributes.mtime);
+  putTime(view, at + 105, attributes.ctime);
+  putTime(view, at + 121, attributes.btime);
+  view.setBigUint64(at + 137, attributes.gen, true);
+  view.setBigUint64(at + 145, attributes.dataVersion, true);
+}
+
+/** Negative ones in two's complement. */
+function putNumber(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value, true);
+  view.setUint32(at + 4, Math.floor(value / TWO_32), true);
+}
+
+function putTime(view: DataView, at: number, { sec, nsec }: Timespec): void {
+  putNumber(view, at, sec);
+  putNumber(view, at + 8, nsec);
 }
 
 const reader = new Reader();
 
-/** The other way round. A ProtocolError where the data is no such thing. */
+/**
+ * The other way round. A ProtocolError where the data is no such thing. Attributes are decoded when somebody asks for them, as mostly some are
+ * wanted and the rest is only passed by: `data` must stay as it is until then.
+ */
 export function decodeEntriesPlus(data: Uint8Array): EntryPlus[] {
   const entries: EntryPlus[] = [];
-  reader.reset(data, 0, 'Rreaddir');
-  reader.field = 'data';
-  while (reader.left > 0) {
-    const entry = directoryEntry.read(reader);
-    if (reader.u8() === 0) {
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  let at = 0;
+  const need = (count: number): void => {
+    if (at + count <= data.length) return;
+    reader.reset(data, at, 'Rreaddir');
+    reader.field = 'data';
+    reader.fail(`frame ends ${at + count - data.length} bytes too early`);
+  };
+  while (at < data.length) {
+    need(ENTRY);
+    const length = u16At(data, at + 22);
+    need(ENTRY + length + 1);
+    const end = at + ENTRY + length;
+    const entry = {
+      qid: takeQid(view, at),
+      offset: view.getBigUint64(at + 13, true),
+      type: data[at + 21] as number,
+      name: decodeText(data, at + ENTRY, end),
+    };
+    at = end + 1;
+    if (data[end] === 0) {
       entries.push({ entry, attributes: undefined });
       continue;
     }
-    const attributes: Partial<Record<keyof Attributes, unknown>> = {};
-    for (const [name, field] of fields) attributes[name] = field.read(reader);
-    entries.push({ entry, attributes: attributes as unknown as Attributes });
+    need(ATTRIBUTES);
+    entries.push(new Undecoded(entry, view, at));
+    at += ATTRIBUTES;
   }
   return entries;
+}
+
+/** An entry whose attributes have not been looked at. */
+class Undecoded implements EntryPlus {
+  readonly entry: DirectoryEntry;
+  readonly #view: DataView;
+  readonly #at: number;
+  #decoded = false;
+  #attributes: Attributes | undefined;
+
+  constructor(entry: DirectoryEntry, view: DataView, at: number) {
+    this.entry = entry;
+    this.#view = view;
+    this.#at = at;
+  }
+
+  /** Undefined also where a number is too large for us: a request for that file alone says so. */
+  get attributes(): Attributes | undefined {
+    if (!this.#decoded) {
+      this.#decoded = true;
+      this.#attributes = takeAttributes(this.#view, this.#at);
+    }
+    return this.#attributes;
+  }
+}
+
+function takeQid(view: DataView, at: number): Attributes['qid'] {
+  return { type: view.getUint8(at), version: view.getUint32(at + 1, true), path: view.getBigUint64(at + 5, true) };
+}
+
+function takeAttributes(view: DataView, at: number): Attributes | undefined {
+  const attributes: Attributes = {
+    valid: view.getBigUint64(at, true),
+    qid: takeQid(view, at + 8),
+    mode: view.getUint32(at + 21, true),
+    uid: view.getUint32(at + 25, true),
+    gid: view.getUint32(at + 29, true),
+    nlink: takeNumber(view, at + 33),
+    rdev: view.getBigUint64(at + 41, true),
+    size: takeNumber(view, at + 49),
+    blksize: takeNumber(view, at + 57),
+    blocks: takeNumber(view, at + 65),
+    atime: takeTime(view, at + 73),
+    mtime: takeTime(view, at + 89),
+    ctime: takeTime(view, at + 105),
+    btime: takeTime(view, at + 121),
+    gen: view.getBigUint64(at + 137, true),
+    dataVersion: view.getBigUint64(at + 145, true),
+  };
+  const { nlink, size, blksize, blocks, atime, mtime, ctime, btime } = attributes;
+  for (const number of [nlink, size, blksize, blocks, atime.nsec, mtime.nsec, ctime.nsec, btime.nsec]) {
+    if (number > Number.MAX_SAFE_INTEGER) return undefined;
+  }
+  return attributes;
+}
+
+function takeNumber(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
+}
+
+function takeTime(view: DataView, at: number): Timespec {
+  const sec = view.getInt32(at + 4, true) * TWO_32 + view.getUint32(at, true);
+  return {
+    sec: Number.isSafeInteger(sec) ? sec : Math.sign(sec) * Number.MAX_SAFE_INTEGER,
+    nsec: takeNumber(view, at + 8),
+  };
 }
