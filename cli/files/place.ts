@@ -6,28 +6,7 @@ import { UsageError } from '../failure.js';
 import { expand } from './glob.js';
 
 /** What the file commands ask of a file system: Node's own has it, and so has a 9P one. */
-export type Files = Pick<
-  typeof localFs,
-  | 'chmod'
-  | 'chown'
-  | 'lchown'
-  | 'link'
-  | 'lstat'
-  | 'lutimes'
-  | 'mkdir'
-  | 'open'
-  | 'readdir'
-  | 'readlink'
-  | 'realpath'
-  | 'rename'
-  | 'rm'
-  | 'rmdir'
-  | 'stat'
-  | 'statfs'
-  | 'symlink'
-  | 'unlink'
-  | 'utimes'
->;
+export type Files = Pick<typeof localFs, keyof typeof localFs & keyof FileSystem>;
 
 /** Where a path of the command line is: on this host, or behind an address. */
 export interface Place {

@@ -11,7 +11,7 @@ import type { metadata } from './metadata.js';
 import type { names } from './names.js';
 import { below, type PathLike, splitPath, toPath } from './path.js';
 import type { remove } from './remove.js';
-import type { Stats } from './stats.js';
+import { qidOf, type Stats } from './stats.js';
 
 /** What a copy is made with. */
 export type CopyParts = ReturnType<typeof metadata> &
@@ -25,6 +25,10 @@ const PARALLEL = 4;
 
 function einval(message: string, path: string): SystemError {
   return new SystemError('ERR_FS_CP_EINVAL', 'Invalid src or dest', 'cp', 22, 'EINVAL', message, path);
+}
+
+function exists(path: string): SystemError {
+  return new SystemError('ERR_FS_CP_EEXIST', 'Target already exists', 'cp', 17, 'EEXIST', `${path} already exists`, path);
 }
 
 /** What copies trees within one file system: `fsPromises.cp`, rule by rule. */
@@ -44,7 +48,7 @@ export function copy(context: Context, fs: CopyParts) {
     const from = (await (dereference ? fs.stat(source) : fs.lstat(source))) as Stats;
     const to = await maybe(destination, dereference);
     if (to !== undefined) {
-      if (from.ino === to.ino && sameQid(from, to)) throw einval('src and dest cannot be the same', destination);
+      if (isSame(from, to)) throw einval('src and dest cannot be the same', destination);
       if (from.isDirectory() && !to.isDirectory()) {
         const message = `cannot overwrite non-directory ${destination} with directory ${source}`;
         throw new SystemError(
@@ -122,16 +126,8 @@ export function copy(context: Context, fs: CopyParts) {
   ): Promise<void> {
     if (to !== undefined) {
       if (options.force === false) {
-        if (!options.errorOnExist) return;
-        throw new SystemError(
-          'ERR_FS_CP_EEXIST',
-          'Target already exists',
-          'cp',
-          17,
-          'EEXIST',
-          `${destination} already exists`,
-          destination,
-        );
+        if (options.errorOnExist) throw exists(destination);
+        return;
       }
       await fs.unlink(destination);
     }
@@ -145,16 +141,8 @@ export function copy(context: Context, fs: CopyParts) {
     if (!options.verbatimSymlinks && !target.startsWith('/')) target = resolvePath(below(parentOf(source), target));
     if (to !== undefined) {
       if (options.force === false && !to.isSymbolicLink()) {
-        if (!options.errorOnExist) return;
-        throw new SystemError(
-          'ERR_FS_CP_EEXIST',
-          'Target already exists',
-          'cp',
-          17,
-          'EEXIST',
-          `${destination} already exists`,
-          destination,
-        );
+        if (options.errorOnExist) throw exists(destination);
+        return;
       }
       await fs.unlink(destination);
     }
@@ -186,8 +174,10 @@ function skipFirst(filter: NonNullable<CopyOptions['filter']>): NonNullable<Copy
   };
 }
 
-function sameQid(a: Stats, b: Stats): boolean {
-  return a.mode >> 12 === b.mode >> 12;
+/** By their qids: an inode number of 64 bits is more than a number holds. */
+function isSame(a: Stats, b: Stats): boolean {
+  const [one, other] = [qidOf(a), qidOf(b)];
+  return one !== undefined && other !== undefined && one.path === other.path && a.mode >> 12 === b.mode >> 12;
 }
 
 function parentOf(path: string): string {

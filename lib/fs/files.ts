@@ -23,7 +23,8 @@ import { FileHandle } from './handle.js';
 import { setMode } from './mode.js';
 import { OpenFile } from './open-file.js';
 import { splitPath, toPath } from './path.js';
-import { ReadStream, type ReadStreamOptions, type Source } from './read-stream.js';
+import { ReadStream, type ReadStreamOptions } from './read-stream.js';
+import type { Source } from './stream-file.js';
 import { Walker } from './walk.js';
 import { WriteStream, type WriteStreamOptions } from './write-stream.js';
 

@@ -14,8 +14,9 @@ import { canRead, canWrite } from './flags.js';
 import { type LockHolder, type LockOptions, lock, lockHolder, type RangeOptions, unlock } from './lock.js';
 import { setMode } from './mode.js';
 import type { OpenFile } from './open-file.js';
-import { ReadStream, type ReadStreamOptions, type Source } from './read-stream.js';
+import { ReadStream, type ReadStreamOptions } from './read-stream.js';
 import { statsOf } from './stats.js';
+import type { Source } from './stream-file.js';
 import { WriteStream, type WriteStreamOptions } from './write-stream.js';
 
 type Encoded = BufferEncoding | null | undefined;

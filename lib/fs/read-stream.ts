@@ -1,18 +1,9 @@
 import { Readable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
-import { joinSignals, toInteger } from './arguments.js';
+import { toInteger } from './arguments.js';
 import { outOfRange } from './errors.js';
 import type { OpenFile } from './open-file.js';
-
-/** Where a stream gets its file from, and whether it ends it. */
-export interface Source {
-  /** The path as it was given, for `stream.path`. */
-  readonly path: string | Buffer;
-  readonly autoClose: boolean;
-  readonly flags: string | number;
-  /** Opens the file, or gives the open one. */
-  open(): Promise<OpenFile>;
-}
+import { type Source, StreamFile } from './stream-file.js';
 
 export interface ReadStreamOptions {
   encoding?: BufferEncoding | null | undefined;
@@ -46,18 +37,15 @@ export class ReadStream extends Readable {
   readonly path: string | Buffer;
   readonly flags: string | number;
   bytesRead = 0;
-  readonly #source: Source;
+  readonly #held: StreamFile;
   readonly #start: number | undefined;
   /** First byte that is not wanted any more. */
   readonly #limit: number;
   readonly #chunk: number;
   readonly #readAhead: number;
-  readonly #aborter = new AbortController();
   readonly #parts: Part[] = [];
   /** What has been read and not yet been asked for. */
   #rest: Buffer | undefined;
-  readonly #request: RequestOptions;
-  #file: OpenFile | undefined;
   #depth = 1;
   /** Where the next request begins, and where the next byte for the consumer is. */
   #next = 0;
@@ -78,37 +66,28 @@ export class ReadStream extends Readable {
     }
     this.path = source.path;
     this.flags = source.flags;
-    this.#source = source;
+    this.#held = new StreamFile(source, request);
     this.#start = start;
     this.#limit = (end ?? Number.POSITIVE_INFINITY) + 1;
     this.#chunk = Math.max(1, highWaterMark);
     this.#readAhead = readAhead;
-    this.#request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
   }
 
   /** The number of the open file; null before it is open and after it is closed. */
   get fd(): number | null {
-    return this.#file === undefined || this.#file.fd < 0 ? null : this.#file.fd;
+    return this.#held.fd;
   }
 
   get pending(): boolean {
-    return this.#file === undefined;
+    return this.#held.file === undefined;
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
-    this.#source.open().then(
-      (file) => {
-        file.hold();
-        this.#file = file;
-        // A stream that was destroyed meanwhile goes straight on to _destroy.
-        this.#at = this.#start ?? file.position ?? 0;
-        this.#next = this.#at;
-        callback();
-        this.emit('open', file.fd);
-        this.emit('ready');
-      },
-      (error: Error) => callback(error),
-    );
+    const begin = (file: OpenFile): void => {
+      this.#at = this.#start ?? file.position ?? 0;
+      this.#next = this.#at;
+    };
+    this.#held.open(this, begin, callback);
   }
 
   override _read(): void {
@@ -122,7 +101,7 @@ export class ReadStream extends Readable {
   }
 
   #give(data: Buffer): void {
-    const file = this.#file;
+    const { file } = this.#held;
     const chunk = data.length <= this.#chunk ? data : data.subarray(0, this.#chunk);
     this.#rest = chunk === data ? undefined : data.subarray(this.#chunk);
     this.#at += chunk.length;
@@ -132,7 +111,7 @@ export class ReadStream extends Readable {
   }
 
   async #readOn(): Promise<void> {
-    const file = this.#file;
+    const { file } = this.#held;
     if (file === undefined) return;
     this.#ask(file);
     const part = this.#parts.shift();
@@ -161,7 +140,7 @@ export class ReadStream extends Readable {
       // The first request is no larger than a chunk: most files end there.
       const wanted = this.#depth === 1 ? Math.min(size, Math.max(chunk, Math.floor((64 * 1024) / chunk) * chunk)) : size;
       const buffer = Buffer.allocUnsafeSlow(Math.min(wanted, this.#limit - this.#next));
-      const count = file.read(buffer, this.#next, this.#request);
+      const count = file.read(buffer, this.#next, this.#held.request);
       // Whoever is not waited for any more must not fail unheard.
       count.catch(() => undefined);
       this.#parts.push({ offset: this.#next, buffer, count });
@@ -175,22 +154,9 @@ export class ReadStream extends Readable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     // Reads that are on their way are given up: a pipe may never answer them.
-    this.#aborter.abort();
+    this.#held.abandon();
     this.#forget();
-    const file = this.#file;
-    if (file === undefined) {
-      callback(error);
-      return;
-    }
-    file.drop();
-    if (!this.#source.autoClose) {
-      callback(error);
-      return;
-    }
-    file.close().then(
-      () => callback(error),
-      (problem: Error) => callback(error ?? problem),
-    );
+    this.#held.end(error, callback);
   }
 
   /** Ends the stream, and calls back once its file is closed. */

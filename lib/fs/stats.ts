@@ -2,9 +2,40 @@ import type { BigIntStatsFs, BigIntStats as NodeBigIntStats, Stats as NodeStats,
 import { GETATTR_BTIME, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, Timespec } from '../protocol/types.js';
 
-/** The questions that Node's Stats answers, by st_mode. */
-abstract class Kind {
-  abstract readonly mode: number | bigint;
+/** What Node's Stats tells in numbers of either kind, and the questions that it answers by st_mode. */
+abstract class Numbers<N extends number | bigint> {
+  readonly dev: N;
+  readonly mode: N;
+  readonly nlink: N;
+  readonly uid: N;
+  readonly gid: N;
+  readonly rdev: N;
+  readonly blksize: N;
+  readonly ino: N;
+  readonly size: N;
+  readonly blocks: N;
+  readonly atimeMs: N;
+  readonly mtimeMs: N;
+  readonly ctimeMs: N;
+  readonly birthtimeMs: N;
+
+  constructor(attributes: Attributes, as: (value: number | bigint) => N, milliseconds: (time: Timespec) => N) {
+    this.dev = as(0);
+    this.mode = as(attributes.mode);
+    this.nlink = as(attributes.nlink);
+    this.uid = as(attributes.uid);
+    this.gid = as(attributes.gid);
+    this.rdev = as(attributes.rdev);
+    this.blksize = as(attributes.blksize);
+    this.ino = as(attributes.qid.path);
+    this.size = as(attributes.size);
+    this.blocks = as(attributes.blocks);
+    this.atimeMs = milliseconds(attributes.atime);
+    this.mtimeMs = milliseconds(attributes.mtime);
+    this.ctimeMs = milliseconds(attributes.ctime);
+    this.birthtimeMs = milliseconds(birth(attributes));
+    qids.set(this, attributes.qid);
+  }
 
   #is(kind: number): boolean {
     return (Number(this.mode) & S_IFMT) === kind;
@@ -53,66 +84,23 @@ export function qidOf(stats: Stats | BigIntStats): Qid | undefined {
 }
 
 /** As `fs.Stats`. `ino` is the qid's path; `dev` is 0, since 9P names no device. Times in milliseconds, sizes in bytes. */
-export class Stats extends Kind implements NodeStats {
-  readonly dev: number;
-  readonly mode: number;
-  readonly nlink: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly rdev: number;
-  readonly blksize: number;
-  readonly ino: number;
-  readonly size: number;
-  readonly blocks: number;
-  readonly atimeMs: number;
-  readonly mtimeMs: number;
-  readonly ctimeMs: number;
-  readonly birthtimeMs: number;
+export class Stats extends Numbers<number> implements NodeStats {
   readonly atime: Date;
   readonly mtime: Date;
   readonly ctime: Date;
   readonly birthtime: Date;
 
   constructor(attributes: Attributes) {
-    super();
-    this.dev = 0;
-    this.mode = attributes.mode;
-    this.nlink = attributes.nlink;
-    this.uid = attributes.uid;
-    this.gid = attributes.gid;
-    this.rdev = Number(attributes.rdev);
-    this.blksize = attributes.blksize;
-    this.ino = Number(attributes.qid.path);
-    this.size = attributes.size;
-    this.blocks = attributes.blocks;
-    this.atimeMs = milliseconds(attributes.atime);
-    this.mtimeMs = milliseconds(attributes.mtime);
-    this.ctimeMs = milliseconds(attributes.ctime);
-    this.birthtimeMs = milliseconds(birth(attributes));
+    super(attributes, Number, milliseconds);
     this.atime = new Date(Math.round(this.atimeMs));
     this.mtime = new Date(Math.round(this.mtimeMs));
     this.ctime = new Date(Math.round(this.ctimeMs));
     this.birthtime = new Date(Math.round(this.birthtimeMs));
-    qids.set(this, attributes.qid);
   }
 }
 
 /** As `fs.BigIntStats`: exact numbers, times also in nanoseconds. */
-export class BigIntStats extends Kind implements NodeBigIntStats {
-  readonly dev: bigint;
-  readonly mode: bigint;
-  readonly nlink: bigint;
-  readonly uid: bigint;
-  readonly gid: bigint;
-  readonly rdev: bigint;
-  readonly blksize: bigint;
-  readonly ino: bigint;
-  readonly size: bigint;
-  readonly blocks: bigint;
-  readonly atimeMs: bigint;
-  readonly mtimeMs: bigint;
-  readonly ctimeMs: bigint;
-  readonly birthtimeMs: bigint;
+export class BigIntStats extends Numbers<bigint> implements NodeBigIntStats {
   readonly atimeNs: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
@@ -123,30 +111,15 @@ export class BigIntStats extends Kind implements NodeBigIntStats {
   readonly birthtime: Date;
 
   constructor(attributes: Attributes) {
-    super();
-    this.dev = 0n;
-    this.mode = BigInt(attributes.mode);
-    this.nlink = BigInt(attributes.nlink);
-    this.uid = BigInt(attributes.uid);
-    this.gid = BigInt(attributes.gid);
-    this.rdev = attributes.rdev;
-    this.blksize = BigInt(attributes.blksize);
-    this.ino = attributes.qid.path;
-    this.size = BigInt(attributes.size);
-    this.blocks = BigInt(attributes.blocks);
+    super(attributes, BigInt, (time) => nanoseconds(time) / 1_000_000n);
     this.atimeNs = nanoseconds(attributes.atime);
     this.mtimeNs = nanoseconds(attributes.mtime);
     this.ctimeNs = nanoseconds(attributes.ctime);
     this.birthtimeNs = nanoseconds(birth(attributes));
-    this.atimeMs = this.atimeNs / 1_000_000n;
-    this.mtimeMs = this.mtimeNs / 1_000_000n;
-    this.ctimeMs = this.ctimeNs / 1_000_000n;
-    this.birthtimeMs = this.birthtimeNs / 1_000_000n;
     this.atime = new Date(Number(this.atimeMs));
     this.mtime = new Date(Number(this.mtimeMs));
     this.ctime = new Date(Number(this.ctimeMs));
     this.birthtime = new Date(Number(this.birthtimeMs));
-    qids.set(this, attributes.qid);
   }
 }
 

@@ -1,8 +1,7 @@
 import { Writable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
-import { joinSignals, toInteger } from './arguments.js';
-import type { OpenFile } from './open-file.js';
-import type { Source } from './read-stream.js';
+import { toInteger } from './arguments.js';
+import { type Source, StreamFile } from './stream-file.js';
 
 export interface WriteStreamOptions {
   /** Of strings that are written. Default: utf8. */
@@ -30,11 +29,8 @@ export class WriteStream extends Writable {
   readonly path: string | Buffer;
   readonly flags: string | number;
   bytesWritten = 0;
-  readonly #source: Source;
+  readonly #held: StreamFile;
   readonly #flush: boolean;
-  readonly #aborter = new AbortController();
-  readonly #request: RequestOptions;
-  #file: OpenFile | undefined;
   readonly #start: number | undefined;
   /** Where the next byte goes; undefined: at the end, which the file knows. */
   #at: number | undefined;
@@ -51,31 +47,26 @@ export class WriteStream extends Writable {
     if (start !== undefined) toInteger(start, 'start', 0);
     this.path = source.path;
     this.flags = source.flags;
-    this.#source = source;
+    this.#held = new StreamFile(source, request);
     this.#flush = flush;
     this.#start = start;
-    this.#request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
   }
 
   get fd(): number | null {
-    return this.#file === undefined || this.#file.fd < 0 ? null : this.#file.fd;
+    return this.#held.fd;
   }
 
   get pending(): boolean {
-    return this.#file === undefined;
+    return this.#held.file === undefined;
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
-    this.#source.open().then(
+    this.#held.open(
+      this,
       (file) => {
-        file.hold();
-        this.#file = file;
         this.#at = file.append ? undefined : (this.#start ?? file.position);
-        callback();
-        this.emit('open', file.fd);
-        this.emit('ready');
       },
-      (error: Error) => callback(error),
+      callback,
     );
   }
 
@@ -88,16 +79,16 @@ export class WriteStream extends Writable {
   }
 
   async #put(chunks: readonly Buffer[]): Promise<void> {
-    const file = this.#file;
+    const { file } = this.#held;
     if (file === undefined) return;
     const parts = joined(chunks);
     if (this.#at === undefined) {
-      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#request);
+      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#held.request);
       return;
     }
     const writes: Promise<number>[] = [];
     for (const part of parts) {
-      writes.push(file.write(part, this.#at, this.#request));
+      writes.push(file.write(part, this.#at, this.#held.request));
       this.#at += part.length;
     }
     for (const result of await Promise.allSettled(writes)) {
@@ -108,27 +99,14 @@ export class WriteStream extends Writable {
   }
 
   override _final(callback: (error?: Error | null) => void): void {
-    const file = this.#file;
+    const { file } = this.#held;
     if (file === undefined || !this.#flush) callback();
-    else file.use('fsync', (fid) => fid.fsync(false, this.#request)).then(() => callback(), callback);
+    else file.use('fsync', (fid) => fid.fsync(false, this.#held.request)).then(() => callback(), callback);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const file = this.#file;
-    if (file === undefined) {
-      callback(error);
-      return;
-    }
-    if (error !== null) this.#aborter.abort();
-    file.drop();
-    if (!this.#source.autoClose) {
-      callback(error);
-      return;
-    }
-    file.close().then(
-      () => callback(error),
-      (problem: Error) => callback(error ?? problem),
-    );
+    if (error !== null) this.#held.abandon();
+    this.#held.end(error, callback);
   }
 
   /** Ends the stream after what was written, and calls back once its file is closed. */
@@ -137,7 +115,7 @@ export class WriteStream extends Writable {
       if (this.closed) process.nextTick(callback);
       else this.once('close', callback);
     }
-    if (!this.#source.autoClose) this.on('finish', () => this.destroy());
+    if (!this.#held.autoClose) this.on('finish', () => this.destroy());
     this.end();
   }
 }

@@ -1,0 +1,72 @@
+import type { RequestOptions } from '../client/verbs.js';
+import { joinSignals } from './arguments.js';
+import type { OpenFile } from './open-file.js';
+
+/** Where a stream gets its file from, and whether it ends it. */
+export interface Source {
+  /** The path as it was given, for `stream.path`. */
+  readonly path: string | Buffer;
+  readonly autoClose: boolean;
+  readonly flags: string | number;
+  /** Opens the file, or gives the open one. */
+  open(): Promise<OpenFile>;
+}
+
+type Callback = (error?: Error | null) => void;
+
+/** The file of a stream, from its `_construct` to its `_destroy`. */
+export class StreamFile {
+  readonly #source: Source;
+  readonly #aborter = new AbortController();
+  /** What its requests are made with: `abandon` ends them. */
+  readonly request: RequestOptions;
+  file: OpenFile | undefined;
+
+  constructor(source: Source, request: RequestOptions | undefined) {
+    this.#source = source;
+    this.request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
+  }
+
+  /** The number of the open file; null before it is open and after it is closed. */
+  get fd(): number | null {
+    return this.file === undefined || this.file.fd < 0 ? null : this.file.fd;
+  }
+
+  /** Whether its end is the stream's. */
+  get autoClose(): boolean {
+    return this.#source.autoClose;
+  }
+
+  /** Opens it: `begin` sees it first, then `callback`, then who listens. A stream that was destroyed meanwhile goes straight on to _destroy. */
+  open(stream: NodeJS.EventEmitter, begin: (file: OpenFile) => void, callback: Callback): void {
+    this.#source.open().then(
+      (file) => {
+        file.hold();
+        this.file = file;
+        begin(file);
+        callback();
+        stream.emit('open', file.fd);
+        stream.emit('ready');
+      },
+      (error: Error) => callback(error),
+    );
+  }
+
+  /** Gives up the requests that are on their way. */
+  abandon(): void {
+    this.#aborter.abort();
+  }
+
+  /** Lets go of the file, and closes it if that is the stream's to do. */
+  end(error: Error | null, callback: Callback): void {
+    this.file?.drop();
+    if (this.file === undefined || !this.autoClose) {
+      callback(error);
+      return;
+    }
+    this.file.close().then(
+      () => callback(error),
+      (problem: Error) => callback(error ?? problem),
+    );
+  }
+}
