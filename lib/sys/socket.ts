@@ -39,8 +39,10 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
+const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
 const SO_ACCEPTCONN = 30;
+const SO_SNDBUFFORCE = 32;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
@@ -106,6 +108,15 @@ export function isListening(fd: number): boolean {
   const value = new Uint8Array(4);
   if (calls().getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value, sizeBytes(4)) < 0) return false;
   return new Int32Array(value.buffer)[0] === 1;
+}
+
+/**
+ * Has the kernel take up to `bytes` that the peer has not read yet: past the limit for everybody (net.core.wmem_max) where this process may, else as many as
+ * that allows.
+ */
+export function roomToSend(fd: number, bytes: number): void {
+  const value = new Uint8Array(Int32Array.of(bytes).buffer);
+  if (calls().setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, 4) < 0) set(fd, SOL_SOCKET, SO_SNDBUF, bytes);
 }
 
 /** getsockname(2), where it is of a family known here. */

@@ -16,6 +16,7 @@ import {
   type Endpoint,
   localEndpoint,
   peerEndpoint,
+  roomToSend,
   socketError,
   streamSocket,
   tuneTcp,
@@ -31,6 +32,8 @@ import type { Listener, Transport } from './transport.js';
 const KEEP_IDLE = 30;
 /** Connections taken for one event. */
 const ACCEPT_BOUND = 64;
+/** Bytes on a unix socket that its reader has not got round to: a few of the largest frames. By itself it holds not one of 256 KiB. */
+const ROOM = 4 * 1024 * 1024;
 /** Milliseconds to wait when there are no descriptors left for a connection. */
 const ACCEPT_PAUSE = 100;
 
@@ -50,6 +53,7 @@ export async function connectRaw(address: RawAddress, options: ConnectOptions = 
   for (const endpoint of await endpoints(address, name)) {
     try {
       const fd = await reach(endpoint, name, either);
+      if (endpoint.family === AF_UNIX) roomToSend(fd, ROOM);
       return new PolledTransport(name, fd, fd, options);
     } catch (error) {
       if (signal?.aborted) throw abortError(signal);
@@ -217,6 +221,7 @@ class RawListener implements Listener {
     const named = peer === undefined || (peer.family === AF_UNIX && peer.path === '') ? undefined : peer;
     try {
       if (peer?.family === AF_INET || peer?.family === AF_INET6) tuneTcp(fd, KEEP_IDLE);
+      else if (peer?.family === AF_UNIX) roomToSend(fd, ROOM);
       const name = named === undefined ? `${this.address}#${++this.#count}` : formatAddress(addressOf(named));
       const transport = new PolledTransport(name, fd, fd, this.#options);
       this.#open++;
