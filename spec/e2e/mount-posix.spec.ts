@@ -1,6 +1,6 @@
 /** The POSIX suite on mounts of real servers: our own in two models, diod, and QEMU. */
 import { appendFile, chmod, copyFile, mkdir } from 'node:fs/promises';
-import { ofDiod, ofMappedXattr, ofNinepServe, ofPathFids, ofTheProtocol } from '../contracts/posix/deviations.js';
+import { ofDiod, ofNinepServe, ofPathFids, ofTheProtocol } from '../contracts/posix/deviations.js';
 import { defaultUsers } from '../contracts/posix/test.js';
 import { type PosixGround, posixContract } from '../contracts/posix.js';
 import { launch, type ServerProcess } from '../support/launcher.js';
@@ -45,7 +45,7 @@ requires('mount')('a mount of ninep serve', () => {
           const server = await serve(`${source},security_model=${model},aname=tree`);
           return { address: server.address('tree'), stop: () => server.stop() };
         }),
-      { atLeast: 7000, deviations: [...ofTheProtocol, ...ofNinepServe, ...(model === 'mapped-xattr' ? ofMappedXattr : [])] },
+      { atLeast: 7000, deviations: [...ofTheProtocol, ...ofNinepServe] },
     );
   }
 });

@@ -142,18 +142,17 @@ export abstract class MappedModel implements SecurityModel {
   }
 
   *chown(work: Work, node: LocalNode, fd: number, uid: number, gid: number, keepMode: boolean): Op<void> {
-    if (uid === NO_ID && gid === NO_ID) {
-      must(yield* work.chown(fd, uid, gid));
-      return;
-    }
+    if (uid === NO_ID && gid === NO_ID) return yield* mark(work, fd);
     const change: Credentials = { uid: uid === NO_ID ? undefined : uid, gid: gid === NO_ID ? undefined : gid };
     if (!keepMode) {
       must(yield* work.statOf(fd));
       yield* this.overlay(work, node, fd, work.stat);
       const { mode } = work.stat;
-      if ((mode & S_IFMT) === S_IFREG && disarmed(mode) !== mode) change.mode = disarmed(mode);
+      // Linux takes them from every type but directories.
+      if ((mode & S_IFMT) !== S_IFDIR && disarmed(mode) !== mode) change.mode = disarmed(mode);
     }
     yield* this.store(work, node, fd, change);
+    yield* mark(work, fd);
   }
 
   *chmod(work: Work, node: LocalNode, fd: number, mode: number): Op<void> {
@@ -164,6 +163,7 @@ export abstract class MappedModel implements SecurityModel {
     node.mode = type | (mode & 0o7777);
     yield* this.store(work, node, fd, { mode: node.mode });
     yield* this.modeChanged(work, node, fd, node.mode);
+    yield* mark(work, fd);
   }
 
   *disarm(work: Work, node: LocalNode, fd: number): Op<void> {
@@ -172,6 +172,11 @@ export abstract class MappedModel implements SecurityModel {
     node.mode = kept;
     yield* this.store(work, node, fd, { mode: kept });
   }
+}
+
+/** Marks the ctime for update: what is kept beside a file, or set to what it was, does not. */
+function* mark(work: Work, fd: number): Op<void> {
+  must(yield* work.chown(fd, NO_ID, NO_ID));
 }
 
 /**

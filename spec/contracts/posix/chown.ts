@@ -1,7 +1,7 @@
 /** chown, lchown, fchown, fchownat (POSIX XSH chown; chown(2)). */
 import path from 'node:path';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, everyType, type Group, group, notLinks, O } from './test.js';
+import { AT, everyType, type Group, group, notDirectories, notLinks, O } from './test.js';
 
 const KEEP = 0xffffffff;
 
@@ -173,6 +173,22 @@ const clearing = group('chown: set-user-ID and set-group-ID of executables', (t)
   const marked = t.file({ owner: alice, mode: 0o2744 });
   t.gives('set-group-ID without group execution, by root', t.sys.chown(marked, KEEP, 5), 'ok');
   t.mode('it is kept: it is no executable of the group', t.stat(marked).mode, 0o2744);
+  for (const type of notDirectories.filter((each) => each !== 'symlink')) {
+    const at = t.make(type, t.fresh(), { owner: alice, mode: 0o6555 });
+    t.gives(
+      `${type}: by the owner`,
+      t.as(alice, () => t.sys.chown(at, KEEP, t.shared)),
+      'ok',
+    );
+    t.mode(`${type}: mode after the owner`, t.stat(at).mode, 0o555);
+    t.must('chmod', t.real.chmod(at, 0o6555));
+    t.gives(
+      `${type}: the owner changes nothing`,
+      t.as(alice, () => t.sys.chown(at, KEEP, KEEP)),
+      'ok',
+    );
+    t.equal(`${type}: owner and group stay`, `${t.stat(at).uid}:${t.stat(at).gid}`, `${alice.uid}:${t.shared}`);
+  }
   const directory = t.dir(0o6775, { owner: alice });
   t.gives(
     'a directory',

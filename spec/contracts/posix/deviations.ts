@@ -30,15 +30,6 @@ export const ofNinepServe: readonly Deviation[] = [
   })),
 ];
 
-/** mapped-xattr, QEMU's format. */
-export const ofMappedXattr: readonly Deviation[] = [
-  {
-    assertion: 'chmod: every type of file: ctime of file is marked for update',
-    reason: 'the mode is an extended attribute, and the host marks nothing when that is set to what it was',
-    sometimes: true,
-  },
-];
-
 /** diod 1.0.24 and QEMU before 10 look attributes up by path, also through the fid of an open file. */
 export const ofPathFids: readonly Deviation[] = [
   { assertion: 'unlink: a file still open: ftruncate', reason: 'Tsetattr goes by the path, which is gone' },
