@@ -32,13 +32,16 @@ const FCNTL = `perl -e 'use Fcntl; my ($file, $type, $start, $length, $wait) = @
 
 class Locker {
   readonly child;
+  /** Listened for from the beginning: when a child exits, Node throws away what nobody has begun to read. */
+  readonly #said: Promise<unknown[]>;
   constructor(file: string, type: 'r' | 'w', start: number, length: number, wait = false) {
     this.child = spawn('/bin/sh', ['-c', `exec ${FCNTL}`, 'sh', file, type, String(start), String(length), wait ? '1' : ''], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
+    this.#said = once(this.child.stdout, 'data');
   }
   async says(): Promise<string> {
-    const [chunk] = await once(this.child.stdout, 'data');
+    const [chunk] = await this.#said;
     return String(chunk).trim();
   }
   async end(signal?: NodeJS.Signals): Promise<void> {
