@@ -3,27 +3,14 @@ import { realpath } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bridge } from '../bridge.js';
 import { FuseMissingError } from '../kernel/fusermount.js';
-import { guardMount } from '../kernel/mount.js';
+import { guardMount, type KernelMountOptions } from '../kernel/mount.js';
 import { mountedAt } from '../kernel/mountinfo.js';
 import { handlersOf, loadBinding } from './binding.js';
 import { nativeCalls } from './operations.js';
 import { Paths } from './paths.js';
 
 /** How a native mount is to look to the rest of the host. */
-export interface NativeMountOptions {
-  fsname: string;
-  subtype: string;
-  allowOther: boolean;
-  defaultPermissions: boolean;
-  readonly?: boolean;
-  noexec?: boolean;
-  nosuid?: boolean;
-  nodev?: boolean;
-  noatime?: boolean;
-  sync?: boolean;
-  dirsync?: boolean;
-  autoUnmount?: boolean;
-}
+export type NativeMountOptions = Omit<KernelMountOptions, 'maxRead' | 'via'>;
 
 /** A connection that libfuse serves on threads of its own. */
 export interface NativeMount {
