@@ -142,7 +142,7 @@ async function isSame(from: Place, a: Entry, to: Place, b: Entry): Promise<boole
   if (a.stats.mode >> 12 !== b.stats.mode >> 12) return false;
   if (a.stats.isSymbolicLink()) return (await from.fs.readlink(a.path)) === (await to.fs.readlink(b.path));
   if (!a.stats.isFile()) return true;
-  return a.stats.size === b.stats.size && sameTime(a.stats, b.stats) && (a.stats.mode & 0o7777) === (b.stats.mode & 0o7777);
+  return a.stats.size === b.stats.size && sameTime(a.stats, b.stats) && (a.stats.mode & 0o1777) === (b.stats.mode & 0o1777);
 }
 
 function sameTime(a: Stats, b: Stats): boolean {

@@ -81,8 +81,10 @@ async function makeDirectory(
   problems: Problems,
 ): Promise<boolean> {
   return problems.try(async () => {
-    const there = await to.fs.stat(path).catch(() => undefined);
+    // A symlink that an earlier copy made must not lead this one out of its destination.
+    const there = await (entry.depth === 0 ? to.fs.stat(path) : to.fs.lstat(path)).catch(() => undefined);
     if (there?.isDirectory()) return;
+    if (there?.isSymbolicLink()) throw failure('ENOTDIR', 'a symlink is not overwritten by a directory', path);
     options.onFile?.('mkdir', from.show(entry.path), to.show(path));
     if (options.dryRun) return;
     // Its owner must be able to fill it, whatever the mode it is to have in the end.
@@ -106,6 +108,7 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
     throw Object.assign(new Error(`EINVAL: a ${kind} is not copied, cp '${entry.path}'`), { code: 'EINVAL', path: entry.path });
   }
   options.onFile?.('copy', from.show(entry.path), to.show(path));
+  if (!options.dryRun && !options.atomic && entry.depth > 0) await removeSymlink(to.fs, path);
   if (!options.dryRun) await copyFile(from.fs, entry.path, to, path, stats, options, progress);
   progress.files++;
 }
@@ -176,8 +179,15 @@ async function copyContent(from: FileHandle, to: FileHandle, size: number, { sig
   });
 }
 
+/** Whoever reads a symlink's target decides where it leads; what is to be written goes here. */
+async function removeSymlink(fs: Files, path: string): Promise<void> {
+  const there = await fs.lstat(path).catch(() => undefined);
+  if (there?.isSymbolicLink()) await fs.unlink(path);
+}
+
+/** The owner is not kept, so what runs with its owner's or group's rights would run with the wrong ones (as cp(1) sees it). */
 async function keepAttributes(fs: Files, path: string, stats: Stats): Promise<void> {
-  await fs.chmod(path, stats.mode & 0o7777);
+  await fs.chmod(path, stats.mode & (stats.isDirectory() ? 0o7777 : 0o1777));
   await fs.utimes(path, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }
 

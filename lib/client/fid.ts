@@ -1,7 +1,8 @@
-import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, LOCK_SUCCESS, MAXWELEM, QTDIR } from '../protocol/constants.js';
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, LOCK_SUCCESS, MAXWELEM, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
 import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
+import { Cookies } from './cookies.js';
 import { LockBook } from './lockbook.js';
 import type { Place } from './place.js';
 import { readSplit, writeSplit } from './transfer.js';
@@ -118,6 +119,7 @@ export class Fid {
     } catch (error) {
       throw client.located(error, `/${[...this.names, ...wnames].join('/')}`);
     }
+    if (wqids.length > wnames.length) throw new ProtocolError(`${wqids.length} qids for ${wnames.length} names`, 'Rwalk.wqids');
     if (wqids.length === wnames.length) {
       const qid = wqids[wqids.length - 1];
       if (qid !== undefined) fid.qid = qid;
@@ -221,9 +223,11 @@ export class Fid {
 
   /** All entries of this open directory but "." and "..". */
   async *entries(options?: RequestOptions): AsyncGenerator<DirectoryEntry, void, undefined> {
+    const cookies = new Cookies();
     for (let offset = 0n; ; ) {
       const entries = await this.readdir(offset, undefined, options);
       if (entries.length === 0) return;
+      cookies.pass(entries);
       for (const entry of entries) {
         offset = entry.offset;
         if (entry.name !== '.' && entry.name !== '..') yield entry;
@@ -311,6 +315,7 @@ export class Fid {
   async #readXattr(name: string, options: RequestOptions | undefined): Promise<Uint8Array> {
     const { fid, size } = await this.xattrwalk(name, options);
     try {
+      if (size > XATTR_SIZE_MAX) throw this.client.error('E2BIG', 'Txattrwalk', this.path);
       const value = new Uint8Array(size);
       const count = await fid.read(value, 0, options);
       return value.subarray(0, count);

@@ -224,9 +224,7 @@ export class Recovery {
       const guard = endIfSilent(session, this.#patience);
       const moves = this.#moves();
       const ended = new Set([...this.#removals(), ...moves.map(({ to }) => to)].map((names) => names.join('/')));
-      const casualties = await revive(session, fids, moves, this.#owner.spare, this.#owner.giveBack).finally(() =>
-        clearInterval(guard),
-      );
+      const casualties = await revive(session, fids, moves, this.#owner.spare, this.#owner.giveBack).finally(() => clearInterval(guard));
       for (const { fid, code } of casualties) {
         this.#broken.set(fid.number, code);
         // That a file is gone which this client removed or replaced itself, and has not open, is no news.

@@ -1,4 +1,5 @@
 import type { Dirent as NodeDirent } from 'node:fs';
+import { Cookies } from '../client/cookies.js';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import { DT_DIR } from '../protocol/constants.js';
@@ -8,7 +9,7 @@ import type { Context } from './context.js';
 import { Dirent } from './dirent.js';
 import { describeEntry, openDirectory } from './entries.js';
 import { errorWithCode, told } from './errors.js';
-import { below } from './path.js';
+import { below, checkLength } from './path.js';
 
 type ReadCallback = (error: NodeJS.ErrnoException | null, entry: NodeDirent | null) => void;
 
@@ -18,6 +19,7 @@ interface Level {
   readonly path: string;
   /** The cookie to go on from. */
   offset: bigint;
+  readonly cookies: Cookies;
 }
 
 /** As `fs.Dir`: an open directory, read a message's worth at a time. The async iterator closes it at its end. */
@@ -45,7 +47,7 @@ export class Dir {
     this.#recursive = options.recursive ?? false;
     this.#encoding = options.encoding;
     this.#request = options.request;
-    this.#levels = [{ fid, path, offset: 0n }];
+    this.#levels = [{ fid, path, offset: 0n, cookies: new Cookies() }];
     this.#fd = context.opened(this);
   }
 
@@ -77,6 +79,7 @@ export class Dir {
           this.#context.release(level.fid);
           continue;
         }
+        level.cookies.pass(entries);
         level.offset = last.offset;
         // Reversed, so that taking the next one is cheap.
         this.#entries = entries
@@ -89,8 +92,9 @@ export class Dir {
       const { entry, level } = next;
       const type = await describeEntry(level.fid, entry, this.#request);
       if (this.#recursive && type === DT_DIR) {
+        const path = checkLength(below(level.path, entry.name));
         const fid = await openDirectory(this.#context, await level.fid.walk([entry.name], this.#request), this.#request);
-        this.#levels.push({ fid, path: below(level.path, entry.name), offset: 0n });
+        this.#levels.push({ fid, path, offset: 0n, cookies: new Cookies() });
       }
       return new Dirent(named(entry.name, this.#encoding) as string, type, level.path);
     });

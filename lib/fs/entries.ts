@@ -1,3 +1,4 @@
+import { Cookies } from '../client/cookies.js';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import { DT_UNKNOWN, GETATTR_MODE, L_O_RDONLY } from '../protocol/constants.js';
@@ -6,6 +7,9 @@ import type { DirectoryEntry } from '../protocol/types.js';
 import type { Context } from './context.js';
 import { entryType, modeType } from './dirent.js';
 
+/** Bytes that a whole listing may take here: that of some millions of files. A server can make up names for ever. */
+const LISTING = 512 * 1024 * 1024;
+const ENTRY = 100;
 /** Entries of one directory that are asked about at the same time. */
 const ASKING = 32;
 
@@ -47,11 +51,16 @@ export async function listEntries(
 ): Promise<{ name: string; type: number }[]> {
   const listed: { name: string; type: number }[] = [];
   const unknown: { entry: DirectoryEntry; at: { type: number } }[] = [];
+  const cookies = new Cookies();
+  let taken = 0;
   for (let offset = 0n; ; ) {
     const entries = await directory.readdir(offset, undefined, request);
     if (entries.length === 0) break;
+    cookies.pass(entries);
     for (const entry of entries) {
       offset = entry.offset;
+      taken += ENTRY + entry.name.length;
+      if (taken > LISTING) throw new ErrnoError('EOVERFLOW');
       if (entry.name === '.' || entry.name === '..') continue;
       const at = { name: entry.name, type: entryType(entry) };
       listed.push(at);

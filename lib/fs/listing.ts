@@ -7,7 +7,7 @@ import { Dir } from './dir.js';
 import { Dirent } from './dirent.js';
 import { inParallel, listEntries, openDirectory } from './entries.js';
 import { told } from './errors.js';
-import { below, toPath } from './path.js';
+import { below, checkLength, toPath } from './path.js';
 import { Walker } from './walk.js';
 
 /** Directories of one recursive listing that are read at the same time. */
@@ -39,6 +39,7 @@ export function listing(context: Context) {
     const read = async ({ names }: { names: readonly string[] }): Promise<void> => {
       const path = names.reduce(below, root);
       await told({ syscall: 'scandir', path }, async () => {
+        checkLength(path);
         const fid = names.length === 0 ? top : await openDirectory(context, await top.walk(names, request), request);
         try {
           for (const { name, type } of await listEntries(fid, withFileTypes || recursive, request)) {

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
-import { decodeText } from '../protocol/text.js';
+import { ErrnoError } from '../protocol/error.js';
+import { decodeText, textBytes } from '../protocol/text.js';
 import { invalidArgType, invalidArgValue } from './errors.js';
 
 /** What names a file: text, its bytes, or a `file:` URL. Relative paths begin at the attached root, as absolute ones do. */
@@ -15,6 +16,15 @@ export function toPath(value: unknown, name = 'path'): string {
     path = process.platform === 'win32' && value.protocol === 'file:' ? decodeURIComponent(value.pathname) : fileURLToPath(value);
   } else throw invalidArgType(name, 'of type string or an instance of Buffer or URL', value);
   if (path.includes('\0')) throw invalidArgValue(name, value, 'must be a string, Uint8Array, or URL without null bytes');
+  return path;
+}
+
+/** Bytes of a path at most, as for Linux (PATH_MAX, with the NUL at its end). A tree that is made up may be deep without end. */
+const PATH_MAX = 4096;
+
+/** The path; ENAMETOOLONG where there can be none of that length. */
+export function checkLength(path: string): string {
+  if (path.length * 3 >= PATH_MAX && textBytes(path) >= PATH_MAX) throw new ErrnoError('ENAMETOOLONG');
   return path;
 }
 

@@ -8,7 +8,7 @@ import { requestOf, toInteger } from './arguments.js';
 import type { Context } from './context.js';
 import { inParallel, listEntries, openDirectory } from './entries.js';
 import { SystemError, told } from './errors.js';
-import { below, toPath } from './path.js';
+import { below, checkLength, toPath } from './path.js';
 import { Walker } from './walk.js';
 
 /** Removals of one directory's files in flight. */
@@ -77,7 +77,10 @@ export function remove(context: Context) {
   ): Promise<void> {
     // ENOTEMPTY after all was removed: something was put there meanwhile, and a retry looks again.
     await again(async () => {
-      const fid = await told({ syscall: 'rmdir', path }, () => parent.walk([name], request));
+      const fid = await told({ syscall: 'rmdir', path }, async () => {
+        checkLength(path);
+        return parent.walk([name], request);
+      });
       await context.using(fid, async () => {
         const opened = await told({ syscall: 'scandir', path }, async () => openDirectory(context, await fid.clone(request), request));
         const entries = await context.using(opened, () => told({ syscall: 'scandir', path }, () => listEntries(opened, true, request)));

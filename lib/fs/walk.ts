@@ -4,7 +4,7 @@ import { MAXWELEM, QTDIR, QTSYMLINK } from '../protocol/constants.js';
 import { ErrnoError, ProtocolError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
 import type { Context } from './context.js';
-import { type PathParts, splitPath } from './path.js';
+import { checkLength, type PathParts, splitPath } from './path.js';
 
 /** Symlinks followed in one look-up (path_resolution(7)). */
 const MAX_SYMLINKS = 40;
@@ -236,5 +236,5 @@ function isOurs({ code }: ErrnoError): boolean {
 /** Nothing has no name: ENOENT (POSIX 4.16). */
 function parts(path: string): PathParts {
   if (path === '') throw new ErrnoError('ENOENT');
-  return splitPath(path);
+  return splitPath(checkLength(path));
 }
