@@ -12,7 +12,7 @@ import { TemporaryDirectory } from '../support/temporary.js';
 
 const NOBODY = 65534;
 const AS_NOBODY = ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups', '--'];
-const SUITES = ['spec/e2e/mount-workloads.spec.ts', 'spec/e2e/mount-faults.spec.ts'];
+const SUITES = ['spec/e2e/mount-posix.spec.ts', 'spec/e2e/mount-workloads.spec.ts', 'spec/e2e/mount-faults.spec.ts'];
 
 // Everybody may open it wherever udev sets up devices; on a bare machine nobody has.
 if (process.geteuid?.() === 0 && existsSync('/dev/fuse')) chmodSync('/dev/fuse', 0o666);

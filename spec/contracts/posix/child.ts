@@ -10,7 +10,7 @@ import { loadSyscalls } from '../../support/syscalls.js';
 import { groups } from './groups.js';
 import { mutants } from './mutants.js';
 import type { Line, Order } from './order.js';
-import { leaveOutSpecialFiles, type Need, type Result, type Surroundings, Test } from './test.js';
+import { deviceTypes, leaveOut, type Need, type Result, type Surroundings, specialTypes, Test, type Users } from './test.js';
 
 function say(line: Line): void {
   // Synchronous, and whole: what a crash interrupts has been said.
@@ -36,14 +36,22 @@ function lacking(needs: readonly Need[], order: Order): Need | undefined {
   return needs.find((need) => lacks[need]);
 }
 
+/** Without root there is nobody but who runs it: that is alice. */
+function acting(users: Users): Users {
+  const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
+  if (uid === undefined || gid === undefined || uid === 0) return users;
+  return { ...users, alice: { name: 'alice', uid, gid, groups: process.getgroups?.() ?? [] } };
+}
+
 async function main(): Promise<void> {
   const order: Order = JSON.parse(process.argv[2] ?? '');
   const real = loadSyscalls();
   const mutant = order.mutant === undefined ? undefined : mutants[order.mutant];
   if (order.mutant !== undefined && mutant === undefined) throw new Error(`no mutant ${order.mutant}`);
   const sys = mutant === undefined ? real : mutant.make(loadSyscalls());
-  const around: Surroundings = { users: order.users, readOnly: order.readOnly, elsewhere: order.elsewhere };
-  if (order.lacks?.includes('special files')) leaveOutSpecialFiles();
+  const around: Surroundings = { users: acting(order.users), readOnly: order.readOnly, elsewhere: order.elsewhere };
+  if (order.lacks?.includes('special files')) leaveOut(specialTypes);
+  else if (process.geteuid?.() !== 0) leaveOut(deviceTypes);
   real.umask(0);
   let number = 0;
   for (const group of groups) {

@@ -1,7 +1,7 @@
 /** chmod, fchmod, fchmodat (POSIX XSH chmod; chmod(2)). */
 import path from 'node:path';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, type Group, group, notLinks, O } from './test.js';
+import { AT, type Group, group, notLinks, O, ordinary } from './test.js';
 
 const chmod: PathCall = {
   name: 'chmod',
@@ -14,7 +14,7 @@ const chmod: PathCall = {
 
 const fchmodat: PathCall = { ...chmod, name: 'fchmodat', call: (sys, at) => sys.fchmodat(AT.FDCWD, at, 0o640, 0) };
 
-const bits = group('chmod: every bit', (t) => {
+const bits = ordinary('chmod: every bit', (t) => {
   for (const type of ['regular', 'directory'] as const) {
     const at = t.make(type, t.fresh());
     for (let bit = 1; bit <= 0o4000; bit <<= 1) {
@@ -28,7 +28,7 @@ const bits = group('chmod: every bit', (t) => {
   }
 });
 
-const types = group('chmod: every type of file', (t) => {
+const types = ordinary('chmod: every type of file', (t) => {
   for (const type of notLinks) {
     const at = t.make(type, t.fresh());
     t.gives(`a ${type}`, t.sys.chmod(at, 0o531), 'ok');

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { FALLOC, SEEK } from '../../support/status.js';
 import { mmapShared, peek, poke } from '../../support/syscalls.js';
-import { type Group, group, O, type Test } from './test.js';
+import { type Group, group, O, ordinary, type Test } from './test.js';
 
 /** Bytes that differ from place to place. */
 function pattern(length: number, seed = 1): Buffer {
@@ -14,7 +14,7 @@ function pattern(length: number, seed = 1): Buffer {
   return bytes;
 }
 
-const transfer = group('io: read and write', (t) => {
+const transfer = ordinary('io: read and write', (t) => {
   const at = t.file();
   const fd = t.open(at, O.RDWR);
   const b = Buffer.alloc(200_000);
@@ -59,7 +59,7 @@ const transfer = group('io: read and write', (t) => {
   t.gives('fsync EBADF', t.sys.fsync(9999), 'EBADF');
 });
 
-const seeking = group('io: lseek', (t) => {
+const seeking = ordinary('io: lseek', (t) => {
   const fd = t.open(t.file({ content: 'x'.repeat(1000) }), O.RDWR);
   t.equal('SEEK_SET', t.sys.lseek(fd, 10, SEEK.SET), 10);
   t.equal('SEEK_CUR', t.sys.lseek(fd, 5, SEEK.CUR), 15);
@@ -76,7 +76,7 @@ const seeking = group('io: lseek', (t) => {
   t.equal('the offset after refusals', t.sys.lseek(fd, 0, SEEK.CUR), 2 ** 40);
 });
 
-const holes = group('io: sparse files', (t) => {
+const holes = ordinary('io: sparse files', (t) => {
   const at = t.file();
   const fd = t.open(at, O.RDWR);
   t.must('pwrite', t.sys.pwrite(fd, pattern(65536, 1), 65536, 0));
@@ -102,7 +102,7 @@ const holes = group('io: sparse files', (t) => {
   t.equal('the start is there', t.sys.pread(wide, b, 10, 0), 10);
 });
 
-const allocation = group('io: fallocate', (t) => {
+const allocation = ordinary('io: fallocate', (t) => {
   const at = t.file({ content: 'content' });
   const fd = t.open(at, O.RDWR);
   t.gives('beyond the end', t.sys.fallocate(fd, 0, 0, 100_000), 'ok');
@@ -120,7 +120,7 @@ const allocation = group('io: fallocate', (t) => {
   t.bytes('PUNCH_HOLE makes zeros', b, want);
 });
 
-const allocationErrors = group('io: fallocate refuses', (t) => {
+const allocationErrors = ordinary('io: fallocate refuses', (t) => {
   const fd = t.open(t.file(), O.RDWR);
   t.gives('EINVAL for no length', t.sys.fallocate(fd, 0, 0, 0), 'EINVAL');
   t.gives('EINVAL for a negative offset', t.sys.fallocate(fd, 0, -1, 10), 'EINVAL');
@@ -129,7 +129,7 @@ const allocationErrors = group('io: fallocate refuses', (t) => {
   if (t.special) t.gives('ESPIPE on a FIFO', t.sys.fallocate(t.open(t.make('fifo', t.fresh()), O.RDWR), 0, 0, 10), 'ESPIPE');
 });
 
-const copying = group('io: copy_file_range', (t) => {
+const copying = ordinary('io: copy_file_range', (t) => {
   const bytes = pattern(300_000);
   const from = t.file();
   const source = t.open(from, O.RDWR);
@@ -151,7 +151,7 @@ const copying = group('io: copy_file_range', (t) => {
   }
 });
 
-const mapping = group('io: mmap, shared', (t) => {
+const mapping = ordinary('io: mmap, shared', (t) => {
   const at = t.file();
   const fd = t.open(at, O.RDWR);
   const bytes = pattern(20_000);
@@ -175,7 +175,7 @@ const mapping = group('io: mmap, shared', (t) => {
   t.equal('the size stays', t.stat(at).size, 20_000);
 });
 
-const pointless = group('io: poll and ioctl', (t) => {
+const pointless = ordinary('io: poll and ioctl', (t) => {
   const fd = t.open(t.file({ content: 'x' }), O.RDWR);
   const b = Buffer.alloc(8);
   b.writeInt32LE(fd, 0);
@@ -189,7 +189,7 @@ const pointless = group('io: poll and ioctl', (t) => {
 
 const [SH, EX, UN, NB] = [1, 2, 8, 4];
 
-const flocks = group('locks: flock', lockAgainst, ['root', 'locks']);
+const flocks = group('locks: flock', lockAgainst, ['locks']);
 
 function lockAgainst(t: Test): void {
   const at = t.file();
@@ -222,7 +222,7 @@ function range(type: number, start: number, length: number, whence = 0): Buffer 
   return b;
 }
 
-const ranges = group('locks: ranges of bytes', lockRanges, ['root', 'locks']);
+const ranges = group('locks: ranges of bytes', lockRanges, ['locks']);
 
 function lockRanges(t: Test): void {
   const at = t.file({ content: 'x'.repeat(100) });
@@ -261,7 +261,7 @@ function lockRanges(t: Test): void {
   t.gives('free after close', set(t, b, WRLCK, 0, 0), 'ok');
 }
 
-const exhaustion = group('io: a long append by many small writes', (t) => {
+const exhaustion = ordinary('io: a long append by many small writes', (t) => {
   const at = path.join(t.dir(), 'log');
   const fd = t.open(at, O.CREAT | O.WRONLY | O.APPEND);
   for (let line = 0; line < 500; line++) t.must('write', t.sys.write(fd, Buffer.from(`line ${line}\n`), `line ${line}\n`.length));

@@ -1,7 +1,7 @@
 /** Names are bytes: whatever they are, and however they look, they come back (POSIX XBD 4.8, pathname(7)). */
 import fs from 'node:fs';
 import path from 'node:path';
-import { type Group, group, O, type Test } from './test.js';
+import { type Group, O, ordinary, type Test } from './test.js';
 
 /** A name, NUL-terminated, in `directory`. */
 function at(directory: string, name: Buffer): Buffer {
@@ -29,7 +29,7 @@ const names: readonly [what: string, name: Buffer][] = [
   ['255 bytes that are no UTF-8', Buffer.alloc(255, 0xfe)],
 ];
 
-const bytes = group('names: bytes that are no UTF-8', (t) => {
+const bytes = ordinary('names: bytes that are no UTF-8', (t) => {
   for (const [what, name] of names) {
     t.under(what, () => {
       const directory = t.dir();
@@ -63,7 +63,7 @@ const bytes = group('names: bytes that are no UTF-8', (t) => {
   }
 });
 
-const distinct = group('names: what looks alike is not the same', (t) => {
+const distinct = ordinary('names: what looks alike is not the same', (t) => {
   const alike: readonly (readonly string[])[] = [
     ['a', 'A'],
     ['\u00e9', 'e\u0301'],

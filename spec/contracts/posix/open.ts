@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type PathCall, pathGroups } from './path.js';
-import { everyType, type Group, group, notDirectories, O, S } from './test.js';
+import { everyType, type Group, group, notDirectories, O, ordinary, S } from './test.js';
 
 const reading: PathCall = {
   name: 'open',
@@ -216,7 +216,7 @@ const creation = group('open: O_CREAT', (t) => {
   );
 });
 
-const truncation = group('open: O_TRUNC', (t) => {
+const truncation = ordinary('open: O_TRUNC', (t) => {
   const at = t.file({ content: 'some content', mode: 0o640 });
   t.stamps({ 'the file': at }, () => t.opens('O_WRONLY', t.sys.open(at, O.WRONLY | O.TRUNC, 0), 'ok'), { 'the file': 'mtime ctime' });
   t.equal('no bytes are left', t.stat(at).size, 0);
@@ -283,7 +283,7 @@ const typed = group('open: types of files', (t) => {
   t.equal('O_PATH with O_NOFOLLOW names the link itself', t.fstat(t.open(link, O.PATH | O.NOFOLLOW)).type, 'symlink');
 });
 
-const descriptors = group('open: what a descriptor may do', (t) => {
+const descriptors = ordinary('open: what a descriptor may do', (t) => {
   const at = t.file({ content: 'content' });
   const b = Buffer.alloc(4);
   const r = t.open(at, O.RDONLY);
@@ -320,7 +320,7 @@ const descriptors = group('open: what a descriptor may do', (t) => {
   for (const fd of many) t.real.close(fd);
 });
 
-const appending = group('open: O_APPEND', (t) => {
+const appending = ordinary('open: O_APPEND', (t) => {
   const at = t.file({ content: 'start.' });
   const a = t.open(at, O.WRONLY | O.APPEND);
   const b = t.open(at, O.RDWR | O.APPEND);
@@ -380,7 +380,7 @@ const busy = group(
     fs.chmodSync(program, 0o644);
     t.equal('EACCES without execute permission, for root as well', await outcomeOf(program), 'EACCES');
   },
-  ['root', 'program'],
+  ['program'],
 );
 
 function outcomeOf(program: string): Promise<string> {
@@ -395,7 +395,7 @@ function outcomeOf(program: string): Promise<string> {
   });
 }
 
-const temporary = group('open: O_TMPFILE', (t) => {
+const temporary = ordinary('open: O_TMPFILE', (t) => {
   const parent = t.dir();
   const fd = t.sys.open(parent, O.TMPFILE | O.RDWR, 0o640);
   t.gives('a file without a name', fd, 'ok');

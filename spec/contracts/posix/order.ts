@@ -1,7 +1,7 @@
 /** What the suite's process is told, and what it says. */
 import type { Result, Users } from './test.js';
 
-export type Lack = 'program' | 'special files' | 'locks' | 'read-only view';
+export type Lack = 'root' | 'program' | 'special files' | 'locks' | 'read-only view';
 
 export interface Order {
   readonly directory: string;

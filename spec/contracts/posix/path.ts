@@ -4,7 +4,7 @@
 import path from 'node:path';
 import type { FileType } from '../../support/status.js';
 import type { Syscalls, User } from '../../support/syscalls.js';
-import { type Group, group, type Need, notDirectories, type Test } from './test.js';
+import { type Group, group, type Need, notDirectories, ordinary, type Test } from './test.js';
 
 export interface PathCall {
   readonly name: string;
@@ -39,6 +39,9 @@ export function pathGroups(call: PathCall): Group[] {
   return groups.map((each) => ({ ...each, needs: [...each.needs, ...(call.needs ?? [])] }));
 }
 
+/** Who runs the suite. */
+const WHOEVER: User = { name: 'whoever', uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, groups: [] };
+
 /** Runs one call on `at`, closing a descriptor it gives. */
 function attempt(
   t: Test,
@@ -50,7 +53,7 @@ function attempt(
   room?: string,
 ): void {
   const another = path.join(room ?? t.dir(0o777), `another${t.fresh('x').split('/').pop() ?? ''}`);
-  const run = (): number => call.call(t.sys, at, another, user ?? { name: 'root', uid: 0, gid: 0, groups: [] });
+  const run = (): number => call.call(t.sys, at, another, user ?? WHOEVER);
   const result = user === undefined ? run() : t.as(user, run);
   if (call.opens === true) t.opens(what, result, want);
   else t.gives(what, result, want);
@@ -64,7 +67,7 @@ function subject(t: Test, call: PathCall, directory: string, name = 'leaf'): str
 }
 
 function resolution(call: PathCall): Group {
-  return group(`${call.name}: path resolution`, (t) => {
+  return ordinary(`${call.name}: path resolution`, (t) => {
     attempt(t, call, 'ENOENT when a component of the prefix does not exist', path.join(t.base, 'missing', 'leaf'), 'ENOENT');
     attempt(t, call, 'ENOENT for the empty path', '', 'ENOENT');
     if (call.subject !== undefined && call.mayMiss !== true)
@@ -147,7 +150,7 @@ export function pathOf(directory: string, name: string, length: number): string 
 }
 
 function lengths(call: PathCall): Group {
-  return group(`${call.name}: lengths of names and paths`, (t) => {
+  return ordinary(`${call.name}: lengths of names and paths`, (t) => {
     const room = t.dir(0o777);
     attempt(t, call, 'a name of 255 bytes', subject(t, call, room, 'n'.repeat(255)), 'ok');
     attempt(t, call, 'a name of 255 bytes of UTF-8', subject(t, call, room, `${'ü'.repeat(127)}u`), 'ok');

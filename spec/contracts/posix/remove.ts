@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { listing } from '../../support/status.js';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, everyType, type Group, group, notDirectories, O } from './test.js';
+import { AT, everyType, type Group, group, notDirectories, O, ordinary } from './test.js';
 
 const removing = { changesParent: true, writes: true, follows: false } as const;
 const unlink: PathCall = { ...removing, name: 'unlink', subject: 'regular', call: (sys, at) => sys.unlink(at) };
@@ -148,7 +148,7 @@ const rmdirs = group('rmdir: a directory', (t) => {
   );
 });
 
-const openDirectory = group('rmdir: a directory still open', (t) => {
+const openDirectory = ordinary('rmdir: a directory still open', (t) => {
   const at = t.dir();
   const inner = t.make('directory', path.join(at, 'inner'));
   const fd = t.open(inner, O.RDONLY | O.DIRECTORY);
@@ -167,7 +167,7 @@ const openDirectory = group('rmdir: a directory still open', (t) => {
   t.true('another directory of the same name', t.stat(inner).ino !== t.fstat(fd).ino);
 });
 
-const at = group('unlink: unlinkat', (t) => {
+const at = ordinary('unlink: unlinkat', (t) => {
   const directory = t.dir();
   const fd = t.open(directory, O.RDONLY | O.DIRECTORY);
   t.make('regular', path.join(directory, 'file'));

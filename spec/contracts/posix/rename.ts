@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { RENAME } from '../../support/status.js';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, everyType, type Group, group, notDirectories, O } from './test.js';
+import { AT, everyType, type Group, group, notDirectories, O, ordinary } from './test.js';
 
 const from: PathCall = {
   name: 'rename, the old name',
@@ -74,7 +74,7 @@ const moves = group('rename: every type of file', (t) => {
   t.equal('one file by descriptor and by name', t.fstat(fd).ino, t.stat(moved).ino);
 });
 
-const replaces = group('rename: over what exists', (t) => {
+const replaces = ordinary('rename: over what exists', (t) => {
   for (const old of notDirectories) {
     for (const existing of notDirectories) {
       const at = t.make(old, t.fresh());
@@ -122,7 +122,7 @@ const replaces = group('rename: over what exists', (t) => {
   t.content('which does not show either', target, 'new');
 });
 
-const sameFile = group('rename: two names of one file', (t) => {
+const sameFile = ordinary('rename: two names of one file', (t) => {
   for (const type of notDirectories) {
     const a = t.make(type, t.fresh());
     const b = t.fresh();
@@ -135,7 +135,7 @@ const sameFile = group('rename: two names of one file', (t) => {
   }
 });
 
-const directories = group('rename: directories', (t) => {
+const directories = ordinary('rename: directories', (t) => {
   const old = t.dir();
   const into = t.dir();
   const at = t.make('directory', path.join(old, 'moving'));
@@ -235,7 +235,7 @@ const rights = group('rename: write permission', (t) => {
   );
 });
 
-const flags = group('rename: renameat and renameat2', (t) => {
+const flags = ordinary('rename: renameat and renameat2', (t) => {
   const old = t.dir();
   const into = t.dir();
   const a = t.open(old, O.RDONLY | O.DIRECTORY);
@@ -270,7 +270,7 @@ const flags = group('rename: renameat and renameat2', (t) => {
   t.gives('no flags', t.sys.renameat2(a, 'second', b, 'third', 0), 'ok');
 });
 
-const exchange = group('rename: RENAME_EXCHANGE', (t) => {
+const exchange = ordinary('rename: RENAME_EXCHANGE', (t) => {
   const one = t.file({ content: 'one' });
   const two = t.file({ content: 'two' });
   t.gives('two files', t.sys.renameat2(AT.FDCWD, one, AT.FDCWD, two, RENAME.EXCHANGE), 'ok');
@@ -301,7 +301,7 @@ const across = group(
     t.gives('EXDEV inwards', t.sys.rename(there, t.fresh()), 'EXDEV');
     fs.unlinkSync(there);
   },
-  ['root', 'other file system'],
+  ['other file system'],
 );
 
 export const renameGroups: readonly Group[] = [

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DT, type Entry, entriesOf, listing } from '../../support/status.js';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, everyType, type Group, group, lstat, notLinks, O, outcome, stat, type Test } from './test.js';
+import { AT, everyType, type Group, group, lstat, notLinks, O, ordinary, outcome, stat, type Test } from './test.js';
 
 const looking = { subject: 'regular', changesParent: false, writes: false, follows: true } as const;
 const result = (status: unknown): number => (typeof status === 'number' ? status : 0);
@@ -159,7 +159,7 @@ const reading = group('readdir: entries', (t) => {
   );
 });
 
-const many = group('readdir: many entries', (t) => {
+const many = ordinary('readdir: many entries', (t) => {
   const directory = t.dir();
   const made: string[] = [];
   for (let n = 0; n < 1500; n++) made.push(path.basename(t.make('regular', path.join(directory, `${'entry'.repeat(1 + (n % 40))}${n}`))));

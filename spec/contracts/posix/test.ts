@@ -24,10 +24,13 @@ export interface Group {
   run(t: Test): void | Promise<void>;
 }
 
-/** Groups are run as root unless they name other needs; `[]` is for those that anybody may run. */
+/** Groups are run as root unless they name other needs. */
 export function group(name: string, run: Group['run'], needs: readonly Need[] = ['root']): Group {
   return { name, needs, run };
 }
+
+/** A group that anybody may run. */
+export const ordinary = (name: string, run: Group['run']): Group => group(name, run, []);
 
 /** The three who act. They share one supplementary group, and have one each. */
 export interface Users {
@@ -59,12 +62,12 @@ export const notDirectories: FileType[] = everyType.filter((type) => type !== 'd
 /** What a path through a symbolic link does not lead to. */
 export const notLinks: FileType[] = everyType.filter((type) => type !== 'symlink');
 
-const specialTypes: readonly FileType[] = ['fifo', 'socket', 'char', 'block'];
+export const specialTypes: readonly FileType[] = ['fifo', 'socket', 'char', 'block'];
+export const deviceTypes: readonly FileType[] = ['char', 'block'];
 
-/** For file systems that cannot make special files: the lists above go without them from here on. */
-export function leaveOutSpecialFiles(): void {
-  for (const list of [everyType, notDirectories, notLinks])
-    list.splice(0, list.length, ...list.filter((type) => !specialTypes.includes(type)));
+/** For file systems that cannot make special files, and users who may not make devices: the lists above go without them from here on. */
+export function leaveOut(types: readonly FileType[]): void {
+  for (const list of [everyType, notDirectories, notLinks]) list.splice(0, list.length, ...list.filter((type) => !types.includes(type)));
 }
 
 export interface MakeOptions {
@@ -89,6 +92,7 @@ export class Test {
   readonly #fds = new Set<number>();
   #count = 0;
   #user: User = ROOT;
+  readonly #self = process.geteuid?.() === 0 ? undefined : process.geteuid?.();
   #prefix = '';
 
   constructor(group: string, base: string, sys: Syscalls, real: Syscalls, around: Surroundings, report: (result: Result) => void) {
@@ -178,6 +182,8 @@ export class Test {
 
   /** Runs as `user`, real and effective, with the supplementary groups; then as before. */
   as<T>(user: User, run: () => T): T {
+    // Who is not root can only be who he is.
+    if (user.uid === this.#self) return run();
     const before = this.#user;
     become(user);
     this.#user = user;

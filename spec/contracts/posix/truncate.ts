@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type PathCall, pathGroups } from './path.js';
-import { type Group, group, notLinks, O } from './test.js';
+import { type Group, group, notLinks, O, ordinary } from './test.js';
 
 const truncate: PathCall = {
   name: 'truncate',
@@ -15,7 +15,7 @@ const truncate: PathCall = {
 
 const content = 'The quick brown fox jumps over the lazy dog.';
 
-const sizes = group('truncate: content and size', (t) => {
+const sizes = ordinary('truncate: content and size', (t) => {
   for (const way of ['truncate', 'ftruncate'] as const) {
     t.under(way, () => {
       for (const length of [0, 1, 17, content.length, content.length + 1, 4095, 4096, 4097, 65536, 1_000_003]) {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Status } from '../../support/status.js';
 import type { User } from '../../support/syscalls.js';
 import { type PathCall, pathGroups } from './path.js';
-import { AT, everyType, type Group, group, notLinks, O, type Test, timespecs, UTIME } from './test.js';
+import { AT, everyType, type Group, group, notLinks, O, ordinary, type Test, timespecs, UTIME } from './test.js';
 
 const now: PathCall = {
   name: 'utimensat',
@@ -25,7 +25,7 @@ const OMIT = [0, UTIME.OMIT] as const;
 const SECOND = 1_000_000_000n;
 const shown = (status: Status): string => `${status.atime} ${status.mtime}`;
 
-const values = group('utimensat: values', (t) => {
+const values = ordinary('utimensat: values', (t) => {
   for (const type of everyType) {
     t.under(type, () => {
       const at = t.make(type, t.fresh());
@@ -88,7 +88,7 @@ const values = group('utimensat: values', (t) => {
 
 const absolute = (n: bigint): bigint => (n < 0n ? -n : n);
 
-const links = group('utimensat: symbolic links and descriptors', (t) => {
+const links = ordinary('utimensat: symbolic links and descriptors', (t) => {
   for (const type of notLinks) {
     const at = t.make(type, t.fresh());
     const link = t.make('symlink', t.fresh(), { content: at });
