@@ -103,6 +103,16 @@ $i" ]
   });
 }
 
+requires('mount')('a mount by root', () => {
+  test('has the kernel read ahead as far as it is told', { timeout }, async () => {
+    for (const readAhead of [512, 2048]) {
+      await using at = await mounted('passthrough', { readAhead });
+      const { stdout } = await shell(`cat "/sys/class/bdi/$(mountpoint -d "$1")/read_ahead_kb"`, [at.directory]);
+      expect(stdout).toBe(`${readAhead}\n`);
+    }
+  });
+});
+
 requires('mount')('locks through mounts', () => {
   test('of ranges keep processes and mounts apart, wait, and end with their process', { timeout }, async () => {
     await using one = await mounted('passthrough');
