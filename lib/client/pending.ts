@@ -11,6 +11,8 @@ export interface Pending<N extends TName = TName> {
   readonly order: number;
   /** It was in flight when a connection was lost, so the server may have done it. */
   sent: boolean;
+  /** Conversations that were lost with it under way. */
+  tries?: number;
   unwatch?: () => void;
   /** Told when it is done or waits for another connection. */
   followers?: (() => void)[];

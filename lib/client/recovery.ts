@@ -44,6 +44,10 @@ export interface Owner {
 
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
+/** A conversation that ends within this many milliseconds got nowhere. */
+const SHORT = 1000;
+/** So many of them one after another, and what was under way in all of them fails: the peer may be breaking them off over it. */
+const TRIES = 10;
 /** Seconds of silence by default. */
 const SILENCE = 60;
 
@@ -65,6 +69,9 @@ export class Recovery {
   #down = false;
   #hopeless: Error | undefined;
   #order = 0;
+  /** When the last conversation began, and how many before it got nowhere, one after another. */
+  #begunAt = performance.now();
+  #short = 0;
   #guard: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
   /** Fids that the server does not have, and what their requests fail with. */
@@ -139,7 +146,8 @@ export class Recovery {
         if (error instanceof ConnectionLostError && !this.#ending.signal.aborted) {
           parked = true;
           pending.sent ||= begun;
-          this.#park(pending);
+          if (this.#isHopeless(pending, begun)) this.#fail(pending, error);
+          else this.#park(pending);
         } else {
           done(error, reply);
           if (pending.followers !== undefined) tellFollowers(pending);
@@ -154,6 +162,11 @@ export class Recovery {
             },
           },
     );
+  }
+
+  #isHopeless<N extends TName>(pending: Pending<N>, sent: boolean): boolean {
+    if (sent) pending.tries = (pending.tries ?? 0) + 1;
+    return (pending.tries ?? 0) >= TRIES && this.#short >= TRIES - 2;
   }
 
   #park<N extends TName>(pending: Pending<N>): void {
@@ -199,6 +212,8 @@ export class Recovery {
     const patience = this.#options.retry * 1000;
     const timer = Number.isFinite(patience) ? setTimeout(() => this.#giveUp(cause), patience) : undefined;
     const { signal } = this.#ending;
+    this.#short = begun - this.#begunAt < SHORT ? this.#short + 1 : 0;
+    if (this.#short > 1) await sleep(Math.min(FIRST_PAUSE * 1.6 ** this.#short, LONGEST_PAUSE), signal);
     for (let pause = FIRST_PAUSE; !signal.aborted; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
       const session = await this.#attempt();
       if (session !== undefined) {
@@ -278,6 +293,7 @@ export class Recovery {
 
   #resume(session: Session, milliseconds: number): void {
     this.#session = session;
+    this.#begunAt = performance.now();
     this.#owner.adopt(session);
     this.#down = false;
     this.#hopeless = undefined;
@@ -317,7 +333,7 @@ export class Recovery {
     resend(around, pending.name, pending.body).then(
       (reply) => this.#finish(pending, undefined, reply),
       (error: unknown) => {
-        if (error instanceof ConnectionLostError && !this.#ending.signal.aborted) this.#park(pending);
+        if (error instanceof ConnectionLostError && !this.#ending.signal.aborted && !this.#isHopeless(pending, true)) this.#park(pending);
         else this.#finish(pending, error instanceof Error ? error : new Error(String(error)), undefined);
       },
     );
