@@ -271,7 +271,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
         });
         const node = made(parent, name, fid.qid, request);
         const { fh } = handleFor(bridge, node, pin, user, wire, flags);
-        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: createFlags(bridge) } };
+        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: createFlags(bridge, wire) } };
       } catch (error) {
         // Without the walk's own error the reason would be a fid that nobody knows.
         await done;

@@ -58,11 +58,18 @@ export function handleFor(
   return { fh: bridge.files.add(handle), handle };
 }
 
-/** FOPEN_* of a file that was just created. */
-export function createFlags({ options }: Bridge): number {
-  return (
-    (options.cache === 'none' || options.direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | (options.locks === 'local' ? FOPEN_NOFLUSH : 0)
-  );
+/**
+ * Whether somebody only appends, at an end that the server knows. The kernel's cache would cut what one write(2) appends where, by its own idea of
+ * the end, a page ends, and another mount's bytes might come between: without the cache it stays one message.
+ */
+function appends(wire: number): boolean {
+  return (wire & (L_O_APPEND | L_O_ACCMODE)) === (L_O_APPEND | L_O_WRONLY);
+}
+
+/** FOPEN_* of a file that was just created and opened with these flags. */
+export function createFlags({ options }: Bridge, wire: number): number {
+  const direct = options.cache === 'none' || options.direct || appends(wire);
+  return (direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | (options.locks === 'local' ? FOPEN_NOFLUSH : 0);
 }
 
 interface Opening {
@@ -174,7 +181,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
   /** FOPEN_* for a file whose attributes were seen during the open. */
   function caching(node: Node, wire: number, attributes: Attributes | undefined): number {
     const noFlush = options.locks === 'local' && !options.writeBehind ? FOPEN_NOFLUSH : 0;
-    if (options.cache === 'none' || options.direct) return FOPEN_DIRECT_IO | noFlush;
+    if (options.cache === 'none' || options.direct || appends(wire)) return FOPEN_DIRECT_IO | noFlush;
     // Who only writes sees nothing of what is cached; it is compared again when somebody reads.
     if (attributes === undefined) return (wire & L_O_TRUNC) !== 0 ? noFlush : FOPEN_KEEP_CACHE | noFlush;
     if ((wire & L_O_ACCMODE) === L_O_RDONLY && hasNoTrueSize(attributes)) return FOPEN_DIRECT_IO | noFlush;
