@@ -54,7 +54,10 @@ async function smallFiles(subject: Subject, step: string, files: number, cold: b
 export async function benchMount(options: MountBenchOptions): Promise<Comparison[]> {
   const { pairs, mebibytes, files, only } = options;
   const mounts = [await ninepOf('ninep serve'), await ninepOf('diod')];
-  const others = (await Promise.all([sshfs(), passthrough()])).filter((one): one is Subject => one !== undefined);
+  const [remote, limit] = await Promise.all([sshfs(), passthrough()]);
+  if (remote === undefined) console.error('left out: sshfs (apt-get install sshfs openssh-sftp-server)');
+  if (limit === undefined) console.error('left out: passthrough_ll (apt-get install gcc pkg-config libfuse3-dev)');
+  const others = [remote, limit].filter((one): one is Subject => one !== undefined);
   others.push(local());
   const comparisons: Comparison[] = [];
   const row = async (what: string, work: (subject: Subject) => Promise<number>) => {
