@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { benchClient } from './client.js';
 import { benchCodec } from './codec.js';
+import { benchCounts } from './counts.js';
 import { benchGrowth } from './growth.js';
 import { benchGuest } from './guest.js';
 import { benchMount } from './mount.js';
@@ -8,8 +9,8 @@ import { type Comparison, table } from './pairs.js';
 import { benchServer } from './server.js';
 
 /**
- * `npm run bench -- [codec] [server] [client] [guest] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
- * of two things done in turn, medians and spread. Needs root, diod, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
+ * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
+ * of two things done in turn, medians and spread; counts are instructions against those of the last release (--record: they become its own). Needs root, diod, valgrind, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -17,6 +18,7 @@ const { values, positionals } = parseArgs({
     pairs: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
     mebibytes: { type: 'string', default: '512' },
+    record: { type: 'boolean', default: false },
     files: { type: 'string', default: '2000' },
   },
 });
@@ -24,6 +26,7 @@ const pairs = Number(values.pairs);
 const only = new RegExp(values.only);
 const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
   codec: () => benchCodec({ pairs, only }),
+  counts: () => benchCounts({ only, record: values.record }),
   server: () => benchServer({ pairs, only }),
   client: () => benchClient({ pairs, only }),
   guest: () => benchGuest({ pairs, only }),
