@@ -15,7 +15,8 @@ export class Tags {
   readonly #window: number;
   readonly #calls: (Call | undefined)[] = [];
   readonly #free: number[] = [];
-  readonly #queue: Waiting[] = [];
+  /** Those before `#head` have had their turn: nothing of them stays, as what they send may be large. */
+  readonly #queue: (Waiting | undefined)[] = [];
   #head = 0;
   #used = 0;
   #idle: (() => void)[] = [];
@@ -70,12 +71,13 @@ export class Tags {
   /** The next one that waited, with a tag now, if the window has room for it. */
   next(): Waiting | undefined {
     while (this.waiting > 0 && this.#used < this.#window) {
-      const next = this.#queue[this.#head++] as Waiting;
-      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      const next = this.#queue[this.#head];
+      this.#queue[this.#head++] = undefined;
+      if (this.#head === this.#queue.length || (this.#head > 1024 && this.#head * 2 > this.#queue.length)) {
         this.#queue.splice(0, this.#head);
         this.#head = 0;
       }
-      if (next.call.finished) continue;
+      if (next === undefined || next.call.finished) continue;
       this.takeBeyond(next.call);
       return next;
     }
@@ -84,7 +86,7 @@ export class Tags {
 
   /** `call` does not wait any more. */
   forget(call: Call): void {
-    const index = this.#queue.findIndex((waiting, at) => at >= this.#head && waiting.call === call);
+    const index = this.#queue.findIndex((waiting) => waiting?.call === call);
     if (index >= 0) this.#queue.splice(index, 1);
     if (this.#used === 0 && this.waiting === 0) this.#becomeIdle();
   }
@@ -96,7 +98,7 @@ export class Tags {
 
   /** Takes everybody out, those in flight and those that wait. */
   drain(): Call[] {
-    const all = [...this.calls(), ...this.#queue.slice(this.#head).map(({ call }) => call)];
+    const all = [...this.calls(), ...this.#queue.flatMap((waiting) => waiting?.call ?? [])];
     if (this.special !== undefined) all.push(this.special);
     this.special = undefined;
     this.#calls.length = 0;

@@ -113,8 +113,8 @@ class MemoryTransport implements Transport {
       this.#offset = end;
       if (end < bytes.length) continue;
       this.#offset = 0;
-      if (++this.#head === this.#queue.length) {
-        this.#queue.length = 0;
+      if (++this.#head === this.#queue.length || this.#head > 1024) {
+        this.#queue.splice(0, this.#head);
         this.#head = 0;
       }
       if (!this.#ending.over) sent?.();

@@ -9,6 +9,9 @@ import type { Receiver, Transport } from './transport.js';
 /** Bytes that are read for one event before others have their turn. */
 const READ_BOUND = 4 * 1024 * 1024;
 
+/** In the place of a part that has been written. */
+const NOTHING = new Uint8Array(0);
+
 /**
  * A transport over raw descriptors: one for both directions (a socket, a device) or one for each (pipes). It reads and
  * writes with system calls of its own, when the poller says that they will not wait: bytes land where the receiver wants them, and all that
@@ -207,7 +210,10 @@ export class PolledTransport implements Transport {
       const size = (this.#parts[this.#head] as Uint8Array).length;
       if (left < size) break;
       left -= size;
-      const sent = this.#sents[this.#head++];
+      // Let go at once: the queue of a slow peer may not run empty for long.
+      this.#parts[this.#head] = NOTHING;
+      const sent = this.#sents[this.#head];
+      this.#sents[this.#head++] = undefined;
       if (sent !== undefined && !this.#ending.over) sent();
     }
     this.#skip = left;
