@@ -29,7 +29,7 @@ export class Lane implements Transport {
   readonly name: string;
   readonly maxFrame?: number;
   readonly #road: Road;
-  readonly #outbox: Message[] = [];
+  readonly #outbox: (Message | undefined)[] = [];
   #head = 0;
   #outBytes = 0;
   #held = false;
@@ -77,8 +77,11 @@ export class Lane implements Transport {
   next(): Message | undefined {
     const message = this.#outbox[this.#head];
     if (message === undefined) return undefined;
-    this.#head++;
-    if (this.#head > 256 && this.#head * 2 > this.#outbox.length) {
+    // Nothing that was sent is held on to: its parts may be megabytes of the caller's.
+    this.#outbox[this.#head++] = undefined;
+    if (this.#head === this.#outbox.length) {
+      this.#outbox.length = this.#head = 0;
+    } else if (this.#head > 256 && this.#head * 2 > this.#outbox.length) {
       this.#outbox.splice(0, this.#head);
       this.#head = 0;
     }
