@@ -143,7 +143,7 @@ export class Bridge implements Receiver {
       if (this.#turn === 0) {
         const message = this.#serving?.next();
         if (message !== undefined) return message;
-      } else if (this.#asking !== undefined && !this.#outstanding.full) {
+      } else if (this.#asking !== undefined && (!this.#outstanding.full || (this.#asking.urgent && !this.#outstanding.crammed))) {
         const message = this.#asking.next();
         if (message !== undefined) {
           const head = message.parts[0] as Uint8Array;

@@ -1,3 +1,4 @@
+import { messages } from '../protocol/messages.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 
 /** What a lane needs of the stream it shares. */
@@ -20,6 +21,7 @@ interface Message {
 const BACKLOG = 2 * 1024 * 1024;
 /** What arrives for a paused receiver is gathered in blocks of this size: a flood of the smallest frames takes no more memory than its bytes. */
 const BLOCK = 16 * 1024;
+const TFLUSH = messages.Tflush.type;
 
 /**
  * One role's half of a shared stream, to the server or session above a Transport like any other. What is sent waits here for its turn;
@@ -31,6 +33,8 @@ export class Lane implements Transport {
   readonly #road: Road;
   readonly #outbox: (Message | undefined)[] = [];
   #head = 0;
+  /** Messages up to and with the last Tflush in the outbox. */
+  #urgent = 0;
   #outBytes = 0;
   #held = false;
   readonly #inbox: { bytes: Uint8Array; end: number }[] = [];
@@ -57,6 +61,11 @@ export class Lane implements Transport {
     return this.#ended;
   }
 
+  /** A Tflush waits to be sent: it, and with it what has waited longer, is what makes room. */
+  get urgent(): boolean {
+    return this.#urgent > 0;
+  }
+
   start(receiver: Receiver): void {
     this.#receiver = receiver;
     if (this.#ended) process.nextTick(() => this.#tell());
@@ -67,6 +76,7 @@ export class Lane implements Transport {
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
     this.#outbox.push({ parts, bytes, sent });
     this.#outBytes += bytes;
+    if (parts[0]?.[4] === TFLUSH) this.#urgent = this.#outbox.length - this.#head;
     this.#road.pump();
     if (this.#outBytes <= BACKLOG) return true;
     this.#held = true;
@@ -79,6 +89,7 @@ export class Lane implements Transport {
     if (message === undefined) return undefined;
     // Nothing that was sent is held on to: its parts may be megabytes of the caller's.
     this.#outbox[this.#head++] = undefined;
+    if (this.#urgent > 0) this.#urgent--;
     if (this.#head === this.#outbox.length) {
       this.#outbox.length = this.#head = 0;
     } else if (this.#head > 256 && this.#head * 2 > this.#outbox.length) {
@@ -156,7 +167,7 @@ export class Lane implements Transport {
     this.#error = error;
     this.#outbox.length = 0;
     this.#inbox.length = 0;
-    this.#head = this.#outBytes = this.#inBytes = 0;
+    this.#head = this.#urgent = this.#outBytes = this.#inBytes = 0;
     process.nextTick(() => this.#tell());
     this.#road.balance();
   }
