@@ -58,6 +58,8 @@ export class Bridge implements Receiver {
   readonly #staging = new Uint8Array(256 * 1024);
   /** When our conversation began: the last Tversion was sent, then answered. */
   #begunAsking = 0;
+  /** Our Tversion is sent. */
+  #asked = false;
   /** Our Tversion is not answered yet: what is answered meanwhile was asked before it. */
   #unanswered = false;
   /** The peer's next Tversion may follow upon ours. */
@@ -119,6 +121,7 @@ export class Bridge implements Receiver {
     this.#outstanding = new Outstanding(OUTSTANDING);
     this.#begunAsking = performance.now();
     this.#mayFollow = true;
+    this.#asked = false;
     if (this.#over) lane.end(this.#error);
     return Session.open(lane, options);
   }
@@ -147,7 +150,7 @@ export class Bridge implements Receiver {
         const message = this.#asking.next();
         if (message !== undefined) {
           const head = message.parts[0] as Uint8Array;
-          if (head[4] === TVERSION) this.#unanswered = true;
+          if (head[4] === TVERSION) this.#asked = this.#unanswered = true;
           this.#outstanding.sent(head, message.bytes);
           return message;
         }
@@ -235,7 +238,7 @@ export class Bridge implements Receiver {
   /** Whose a reply is. What a conversation before this one had asked for is nobody's, nor is a second answer to a Tversion that was repeated. */
   #reply(type: number, tag: number): Lane | undefined {
     const begins = type === RVERSION || (this.#unanswered && tag === NOTAG);
-    if (begins !== this.#unanswered) return undefined;
+    if (!this.#asked || begins !== this.#unanswered) return undefined;
     if (begins) {
       this.#unanswered = false;
       this.#begunAsking = performance.now();
