@@ -1,4 +1,4 @@
-import { NOTAG } from '../protocol/constants.js';
+import { MIN_MSIZE, NOTAG } from '../protocol/constants.js';
 import { u16At, u32At } from '../protocol/cursor.js';
 import { ProtocolError } from '../protocol/error.js';
 import { messages } from '../protocol/messages.js';
@@ -62,11 +62,15 @@ export class Bridge implements Receiver {
   #asked = false;
   /** Our Tversion is not answered yet: what is answered meanwhile was asked before it. */
   #unanswered = false;
+  /** The largest msize that a Tversion of ours has asked for: no reply is longer. */
+  #largest = MIN_MSIZE;
   /** The peer's next Tversion may follow upon ours. */
   #mayFollow = false;
   #heardTversion = false;
   #over = false;
   #error: Error | undefined;
+  /** Why this side has closed the stream. */
+  #refusal: Error | undefined;
   /** Resolves when the stream has ended, with the error if it was not orderly. */
   readonly done: Promise<Error | undefined>;
   #tellDone: (error: Error | undefined) => void = () => undefined;
@@ -100,8 +104,9 @@ export class Bridge implements Receiver {
   }
 
   #newLane(role: string): Lane {
+    const { name, maxFrame } = this.#transport;
     return new Lane(
-      { name: this.#transport.name, maxFrame: this.#transport.maxFrame, pump: () => this.#pump(), balance: () => this.#balance() },
+      { name, maxFrame, pump: () => this.#pump(), balance: () => this.#balance(), refused: (error) => this.#refuse(error) },
       role,
     );
   }
@@ -150,7 +155,10 @@ export class Bridge implements Receiver {
         const message = this.#asking.next();
         if (message !== undefined) {
           const head = message.parts[0] as Uint8Array;
-          if (head[4] === TVERSION) this.#asked = this.#unanswered = true;
+          if (head[4] === TVERSION) {
+            this.#asked = this.#unanswered = true;
+            this.#largest = Math.max(this.#largest, u32At(head, 7));
+          }
           this.#outstanding.sent(head, message.bytes);
           return message;
         }
@@ -209,7 +217,9 @@ export class Bridge implements Receiver {
   #direct(bytes: Uint8Array, at: number): void {
     const size = u32At(bytes, at);
     const type = bytes[at + 4] as number;
-    if (size < 7) throw new ProtocolError(`a frame of ${size} bytes`, 'size', 0);
+    // Whatever follows a size that cannot be would be taken for its frame's content, gigabytes of it: there is no way back into step.
+    const most = type % 2 === 0 ? (this.#options.server?.limits.msize ?? MIN_MSIZE) : this.#largest;
+    if (size < 7 || size > most) throw new ProtocolError(`a frame of ${size} bytes; 7 to ${most} are allowed`, 'size', 0);
     this.#left = size;
     this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(type, u16At(bytes, at + 5));
   }
@@ -247,6 +257,19 @@ export class Bridge implements Receiver {
     return this.#asking;
   }
 
+  /**
+   * The peer broke the protocol in what it asked or answered. As on a stream for each role, that is the end of it: if a frame was not what it seemed, somebody
+   * at the other end may wait for ever for what it was.
+   */
+  #refuse(error?: ProtocolError): void {
+    if (error !== undefined) {
+      this.#transport.destroy(error);
+      return;
+    }
+    this.#refusal ??= new ProtocolError('what the peer asked made the server break off', 'request');
+    void this.#transport.close();
+  }
+
   /** Reads on unless the server has more before it than may be held for it. */
   #balance(): void {
     const full = (this.#serving?.held ?? 0) > INBOX;
@@ -256,7 +279,7 @@ export class Bridge implements Receiver {
     else this.#transport.resume();
   }
 
-  closed(error?: Error): void {
+  closed(error: Error | undefined = this.#refusal): void {
     this.#over = true;
     this.#error = error;
     this.#serving?.end(error);

@@ -1,3 +1,4 @@
+import { ProtocolError } from '../protocol/error.js';
 import { messages } from '../protocol/messages.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 
@@ -9,6 +10,8 @@ export interface Road {
   pump(): void;
   /** A lane took in more than it may hold, or has worked that off. */
   balance(): void;
+  /** A lane has ended because the peer broke the protocol. What its receiver had to say about that has been sent; an error, if it is known. */
+  refused(error?: ProtocolError): void;
 }
 
 interface Message {
@@ -42,6 +45,7 @@ export class Lane implements Transport {
   #paused = false;
   #receiver: Receiver | undefined;
   #closing = false;
+  #refused = false;
   #ended = false;
   #error: Error | undefined;
   #waiting: (() => void)[] = [];
@@ -113,7 +117,16 @@ export class Lane implements Transport {
     if (this.#paused || this.#inBytes > 0 || this.#receiver === undefined) {
       this.#hold(bytes);
       this.#road.balance();
-    } else this.#receiver.push(bytes);
+    } else this.#push(this.#receiver, bytes);
+  }
+
+  /** A receiver that closes in the middle of what it is given will not have it. */
+  #push(receiver: Receiver, bytes: Uint8Array): void {
+    const before = this.#closing;
+    receiver.push(bytes);
+    if (before || !this.#closing) return;
+    this.#refused = true;
+    if (this.#ended) this.#road.refused();
   }
 
   #hold(bytes: Uint8Array): void {
@@ -144,7 +157,7 @@ export class Lane implements Transport {
       const block = this.#inbox.shift();
       if (block === undefined) break;
       this.#inBytes -= block.end;
-      this.#receiver.push(block.bytes.subarray(0, block.end));
+      this.#push(this.#receiver, block.bytes.subarray(0, block.end));
     }
     this.#road.balance();
   }
@@ -158,6 +171,7 @@ export class Lane implements Transport {
 
   destroy(error?: Error): void {
     this.end(error);
+    if (error instanceof ProtocolError) this.#road.refused(error);
   }
 
   /** This half is over; the stream and the other half may go on. */
@@ -170,6 +184,7 @@ export class Lane implements Transport {
     this.#head = this.#urgent = this.#outBytes = this.#inBytes = 0;
     process.nextTick(() => this.#tell());
     this.#road.balance();
+    if (this.#refused) this.#road.refused();
   }
 
   #tell(): void {
