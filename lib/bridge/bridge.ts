@@ -64,6 +64,8 @@ export class Bridge implements Receiver {
   #unanswered = false;
   /** The largest msize that a Tversion of ours has asked for: no reply is longer. */
   #largest = MIN_MSIZE;
+  #heard = 0;
+  #answered = false;
   /** The peer's next Tversion may follow upon ours. */
   #mayFollow = false;
   #heardTversion = false;
@@ -113,6 +115,16 @@ export class Bridge implements Receiver {
 
   get name(): string {
     return this.#transport.name;
+  }
+
+  /** Frames that have begun to arrive. */
+  get heard(): number {
+    return this.#heard;
+  }
+
+  /** Whether the peer has ever answered a Tversion on this stream: it serves. */
+  get answered(): boolean {
+    return this.#answered;
   }
 
   /**
@@ -220,6 +232,7 @@ export class Bridge implements Receiver {
     // Whatever follows a size that cannot be would be taken for its frame's content, gigabytes of it: there is no way back into step.
     const most = type % 2 === 0 ? (this.#options.server?.limits.msize ?? MIN_MSIZE) : this.#largest;
     if (size < 7 || size > most) throw new ProtocolError(`a frame of ${size} bytes; 7 to ${most} are allowed`, 'size', 0);
+    this.#heard++;
     this.#left = size;
     this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(type, u16At(bytes, at + 5));
   }
@@ -251,6 +264,7 @@ export class Bridge implements Receiver {
     if (!this.#asked || begins !== this.#unanswered) return undefined;
     if (begins) {
       this.#unanswered = false;
+      this.#answered = true;
       this.#begunAsking = performance.now();
     }
     if (this.#outstanding.answered(tag)) process.nextTick(() => this.#pump());

@@ -13,6 +13,8 @@ export interface LinkOptions {
   dial?: ((signal: AbortSignal) => Promise<Transport>) | undefined;
   /** The channel has no connections of its own (a virtio-serial port): half frames are to be expected at its beginning. */
   resync?: boolean | undefined;
+  /** Milliseconds the peer may take to answer a Tversion before it is asked again. Default 5000. */
+  patience?: number | undefined;
   /** Is told what happens to the channel. Must not throw. */
   onEvent?: ((event: LinkEvent) => void) | undefined;
 }
@@ -24,11 +26,12 @@ export type LinkEvent =
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 3000;
-/** How long a peer may take to answer Tversion before it is asked again, in milliseconds. */
 const PATIENCE = 5000;
+/** So many times in a row without an answer, and a stream is given up on which the peer has not answered yet, or says other things. */
+const TRIES = 6;
 
 /**
- * A bridge that lasts: whenever its stream is lost it dials again, or takes the next one that comes (`take`). The session that `openSession` gives ends with
+ * A bridge that lasts: whenever its stream is lost, or its peer says nothing any more, it dials again, or takes the next one that comes (`take`). The session that `openSession` gives ends with
  * its stream; a Client's recovery asks for the next one here. A stream has room for one conversation in each direction, so all clients of a link share it:
  * each but the first is made `beside` another.
  */
@@ -40,6 +43,8 @@ export class Link {
   #dialling = false;
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
+  /** How often in a row a Tversion has not been answered in time on the stream as it is now. */
+  #unanswered = 0;
   readonly #gone = new Set<Promise<unknown>>();
 
   constructor(options: LinkOptions) {
@@ -81,6 +86,7 @@ export class Link {
       this.#options.resync === true ? new ResyncTransport(transport, () => bridge?.reset(new Error('the channel was reset'))) : transport;
     bridge = new Bridge(stream, { server: this.#options.server });
     this.#bridge = bridge;
+    this.#unanswered = 0;
     before?.destroy(new Error('another connection took its place'));
     this.#options.onEvent?.({ type: 'up', peer: bridge.name });
     const ended = bridge.done.then((error) => this.#lost(bridge, error));
@@ -132,16 +138,31 @@ export class Link {
     for (;;) {
       const bridge = await this.#up(signal);
       if (bridge === undefined || signal.aborted) throw abortError(signal);
+      const { heard } = bridge;
+      const late = AbortSignal.timeout(this.#options.patience ?? PATIENCE);
       try {
-        this.#session = await bridge.openSession({ ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
+        this.#session = await bridge.openSession({ ...options, signal: AbortSignal.any([signal, late]) });
+        this.#unanswered = 0;
         return this.#session;
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EPROTONOSUPPORT' || signal.aborted) throw error;
         // The peer is not up yet, or went away meanwhile.
-        await sleep(FIRST_PAUSE, signal);
+        if (late.aborted && this.#isDead(bridge, heard)) bridge.destroy(new Error('the peer has fallen silent'));
+        else await sleep(FIRST_PAUSE, signal);
       }
     }
+  }
+
+  /**
+   * Whether nothing is to be hoped for from a stream whose peer has not answered in time; when it was asked, `heard` frames had come. The other end of a
+   * connection can vanish without a word, and a bit that flips in a frame's size makes all that follows a part of that frame: another connection
+   * puts that right. A channel without connections stays what it is.
+   */
+  #isDead(bridge: Bridge, heard: number): boolean {
+    if (this.#options.resync === true || this.#bridge !== bridge) return false;
+    const silent = bridge.answered && bridge.heard === heard;
+    return ++this.#unanswered >= TRIES || silent;
   }
 
   /** No more streams; the one that is there is closed. Idempotent. */
