@@ -1,8 +1,9 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
+import { QTDIR } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError, errnoOf } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
 import { LookAhead } from './ahead.js';
-import { attrOf, remember } from './attributes.js';
+import { attrOf, remember, WANTED } from './attributes.js';
 import { ReadBuffers } from './buffers.js';
 import { directoryOperations } from './directories.js';
 import { fileOperations } from './files.js';
@@ -17,7 +18,7 @@ import { nodeOperations } from './node-operations.js';
 import type { Node } from './nodes.js';
 import { openOperation } from './open.js';
 import type { BridgeOptions } from './options.js';
-import { Ordered } from './ordered.js';
+import { type Found, Ordered } from './ordered.js';
 import type { Pin } from './pins.js';
 import { staleIfGone, Tree } from './tree.js';
 import { xattrOperations } from './xattr.js';
@@ -78,6 +79,35 @@ export class Bridge {
     const { attrValid, attr } = this.attr(node, attributes, at);
     node.lookups++;
     return { nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout, attrValid, attr };
+  }
+
+  /**
+   * A name that the server was asked for, as the kernel is to know it. The fid becomes the node's; where this rejects it is clunked.
+   */
+  async adopt(
+    parent: Node,
+    name: string,
+    { fid, attributes }: Found,
+    user: number,
+    request: Request,
+  ): Promise<{ node: Node; attributes: Attributes; reply: EntryReply }> {
+    const { options } = request;
+    try {
+      const node = await this.tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, options);
+      let latest = attributes;
+      if (node.behind?.busy) {
+        // The kernel would take the size without what is on its way for the true one.
+        await node.behind.idle();
+        latest = await fid.getattr(WANTED, options);
+      }
+      const reply = this.entry(node, latest, request.at);
+      this.tree.nodes.link(node, parent, name);
+      this.tree.keep(node, user, fid);
+      return { node, attributes: latest, reply };
+    } catch (error) {
+      this.tree.clunker.give(fid);
+      throw error;
+    }
   }
 
   /**

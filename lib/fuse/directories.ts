@@ -11,7 +11,6 @@ import { type Dirent, Dirents } from './kernel/dirents.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { EntryReply } from './kernel/structs.js';
 import type { Node } from './nodes.js';
-import type { Found } from './ordered.js';
 import { staleIfGone } from './tree.js';
 
 /** What is read ahead of a directory at once, in bytes: the kernel mostly asks for less. */
@@ -108,26 +107,9 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         pin.drop();
       }
     }
-    let found: Found;
     try {
-      found = await ordered.look(dirFid, name, o);
+      return (await bridge.adopt(parent, name, await ordered.look(dirFid, name, o), user, request)).reply;
     } catch {
-      return undefined;
-    }
-    const { fid } = found;
-    try {
-      let { attributes } = found;
-      const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, o);
-      if (node.behind?.busy) {
-        await node.behind.idle();
-        attributes = await fid.getattr(WANTED, o);
-      }
-      const reply = bridge.entry(node, attributes, request.at);
-      nodes.link(node, parent, name);
-      tree.keep(node, user, fid);
-      return reply;
-    } catch {
-      tree.clunker.give(fid);
       return undefined;
     }
   }

@@ -2,7 +2,7 @@ import type { Fid, RequestOptions } from '../client/index.js';
 import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
-import type { Attributes, Qid } from '../protocol/types.js';
+import type { Qid } from '../protocol/types.js';
 import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { RENAME_NOREPLACE } from './kernel/constants.js';
@@ -211,24 +211,12 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       nodes.unlink(parent, name);
       return negativeEntry(options.negativeTimeout);
     }
-    const { fid } = found;
     try {
-      let attributes: Attributes = found.attributes;
-      const directory = (fid.qid.type & QTDIR) !== 0;
-      const node = await tree.nodeFor(parent, name, fid.qid, attributes.nlink, directory, user, o);
-      if (node.behind?.busy) {
-        // The kernel would take the size without what is on its way for the true one.
-        await node.behind.idle();
-        attributes = await fid.getattr(WANTED, o);
-      }
-      const reply = bridge.entry(node, attributes, request.at);
-      nodes.link(node, parent, name);
-      tree.keep(node, user, fid);
+      const { node, attributes, reply } = await bridge.adopt(parent, name, found, user, request);
       bridge.looked.lookup(request.pid, node, attributes);
       bridge.ahead.missed(parent, user);
       return reply;
     } catch (error) {
-      tree.clunker.give(fid);
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       return negativeEntry(0);
     }
