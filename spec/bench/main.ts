@@ -4,12 +4,13 @@ import { benchCodec } from './codec.js';
 import { benchCounts } from './counts.js';
 import { benchGrowth } from './growth.js';
 import { benchGuest } from './guest.js';
+import { benchMemory } from './memory.js';
 import { benchMount } from './mount.js';
 import { type Comparison, table } from './pairs.js';
 import { benchServer } from './server.js';
 
 /**
- * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
+ * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [memory] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
  * of two things done in turn, medians and spread; counts are instructions against those of the last release (--record: they become its own). Needs root, diod, valgrind, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
  */
 const { values, positionals } = parseArgs({
@@ -32,6 +33,7 @@ const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
   guest: () => benchGuest({ pairs, only }),
   mount: () => benchMount({ pairs, only, mebibytes: Number(values.mebibytes), files: Number(values.files) }),
   growth: () => benchGrowth(),
+  memory: () => benchMemory(),
 };
 for (const name of positionals.length > 0 ? positionals : Object.keys(sections)) {
   const section = sections[name];

@@ -3,27 +3,20 @@
  * left of the heap and of buffers after a full collection. The first is up to the collector and the allocator; if the second grows, something leaks.
  * Not part of CI.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { shell } from '../support/child.js';
-import { type ServerProcess, stopAll } from '../support/launcher.js';
+import { stopAll } from '../support/launcher.js';
 import { serve, startNinep } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import { workload } from '../support/workload/index.js';
+import { collecting, left, rss } from './footprint.js';
 
 const minutes = Number(process.argv[2] ?? 120);
 const directory = new TemporaryDirectory('soak');
 for (const name of ['tree', 'mnt', 'local']) mkdirSync(directory.join(name));
-/** Has a process collect and say on SIGUSR2 what is left, in MiB: the heap, and buffers. Those are given back by the next collection only. */
-const MEMORY = `process.on('SIGUSR2', () => {
-  gc();
-  gc();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  process.stderr.write('left ' + (heapUsed / 1048576).toFixed(1) + '+' + (arrayBuffers / 1048576).toFixed(1) + ' MiB\\n');
-});`;
-const env = { NODE_OPTIONS: `--expose-gc --import=data:text/javascript,${encodeURIComponent(MEMORY)}` };
-await using server = await serve(`${directory.join('tree')},aname=t,security_model=passthrough`, { env });
-const mount = await startNinep(['mount', '--foreground', server.address('t'), directory.join('mnt')], /mounted at/, env);
+await using server = await serve(`${directory.join('tree')},aname=t,security_model=passthrough`, { env: collecting });
+const mount = await startNinep(['mount', '--foreground', server.address('t'), directory.join('mnt')], /mounted at/, collecting);
 const end = Date.now() + minutes * 60_000;
 const rounds = { files: 0, operations: 0, large: 0, listings: 0 };
 
@@ -53,26 +46,14 @@ const jobs = [
   ),
 ];
 
-const rss = (pid: number): string =>
-  `${Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024)} MiB`;
 const descriptors = async (pid: number): Promise<string> => (await shell('ls /proc/$1/fd | wc -l', [String(pid)])).stdout.trim();
-const left = async (process: ServerProcess): Promise<string> => {
-  const said = () => [...process.stderr.matchAll(/^left (.*)$/gm)].at(-1);
-  const before = said()?.index ?? -1;
-  process.kill('SIGUSR2');
-  for (const deadline = Date.now() + 5000; Date.now() < deadline; await delay(20)) {
-    const now = said();
-    if (now !== undefined && now.index !== before) return now[1] as string;
-  }
-  return '?';
-};
 const report = async (): Promise<void> => {
   const seconds = Math.max(0, Math.round((end - Date.now()) / 1000));
   console.log(
     [
       `${seconds} s to go`,
-      `mount ${rss(mount.pid)} (${await left(mount)}) ${await descriptors(mount.pid)} fds`,
-      `server ${rss(server.process.pid)} (${await left(server.process)}) ${await descriptors(server.process.pid)} fds`,
+      `mount ${rss(mount.pid)} MiB (${await left(mount)}) ${await descriptors(mount.pid)} fds`,
+      `server ${rss(server.process.pid)} MiB (${await left(server.process)}) ${await descriptors(server.process.pid)} fds`,
       JSON.stringify(rounds),
     ].join('  '),
   );
