@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { type Client, type ClientOptions, connect, dialectNamed } from '../lib/index.js';
+import type { Client, ClientOptions } from '../lib/index.js';
 import { ownFirst } from './help.js';
 
 /** What every command that talks to a server takes. */
@@ -31,7 +31,8 @@ export function connectionOptions<T>(yargs: Argv<T>): Argv<T & ConnectionArgumen
 }
 
 /** Those arguments as the library takes them. */
-export function clientOptions(argv: ConnectionArguments): ClientOptions {
+export async function clientOptions(argv: ConnectionArguments): Promise<ClientOptions> {
+  const { dialectNamed } = await import('../lib/index.js');
   return {
     aname: argv.aname,
     uname: argv.uname,
@@ -44,6 +45,7 @@ export function clientOptions(argv: ConnectionArguments): ClientOptions {
 }
 
 /** Connects to an address of the command line. */
-export function connectTo(address: string, argv: ConnectionArguments): Promise<Client> {
-  return connect(address, clientOptions(argv));
+export async function connectTo(address: string, argv: ConnectionArguments): Promise<Client> {
+  const { connect } = await import('../lib/index.js');
+  return connect(address, await clientOptions(argv));
 }

@@ -1,4 +1,4 @@
-import { ConnectionLostError, ErrnoError } from '../lib/index.js';
+import { ConnectionLostError, ErrnoError } from '../lib/protocol/index.js';
 
 /** The command line is wrong: exit 2. */
 export class UsageError extends Error {}

@@ -3,7 +3,7 @@ import './colours.js';
 import createDebug from 'debug';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
-import { commands } from './commands/index.js';
+import { commandsFor } from './commands/index.js';
 import { failureLine, UsageError } from './failure.js';
 import { misuse } from './misuse.js';
 import { fromMountHelper } from './mount-helper.js';
@@ -38,7 +38,7 @@ const parser = yargs(words)
   .fail((message, error) => {
     throw error ?? new UsageError(misuse(words, message));
   });
-for (const command of commands) parser.command(command);
+for (const command of await commandsFor(words[0])) parser.command(command);
 
 try {
   await parser.parseAsync();

@@ -1,13 +1,9 @@
-import { commands } from './commands/index.js';
-
-const names = new Set(
-  commands.flatMap(({ command = [], aliases = [] }) => [command, aliases].flat().map((text) => text.split(' ', 1)[0] ?? '')),
-);
+import { isCommand } from './commands/index.js';
 
 /** What is wrong with a command line, from what the parser says about it: which command it is about, and where to look. */
 export function misuse(words: readonly string[], message: string): string {
   const [first = ''] = words;
-  if (names.has(first)) return `${first}: ${message.slice(0, 1).toLowerCase()}${message.slice(1)}; ninep ${first} --help tells how`;
+  if (isCommand(first)) return `${first}: ${message.slice(0, 1).toLowerCase()}${message.slice(1)}; ninep ${first} --help tells how`;
   if (first === '' || first.startsWith('-')) return message;
   return `${first}: no such command${message.startsWith('Did you mean') ? `. ${message}` : '; ninep --help lists them'}`;
 }

@@ -4,7 +4,7 @@ import { mkdtemp, open, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
-import { type Client, connect, listen } from '../../lib/index.js';
+import type { Client } from '../../lib/index.js';
 import { bytesText } from '../format.js';
 import { example } from '../help.js';
 
@@ -26,6 +26,7 @@ export const demo: CommandModule<object, DemoArguments> = {
 };
 
 async function run(directory: string): Promise<void> {
+  const { listen } = await import('../../lib/index.js');
   const { localBackend, Server } = await import('../../lib/server/index.js');
   const work = await mkdtemp(join(tmpdir(), 'ninep-demo-'));
   const socket = join(work, 'ninep.sock');
@@ -55,6 +56,7 @@ async function makeLarge(path: string): Promise<void> {
 }
 
 async function show(address: string, directory: string, work: string): Promise<void> {
+  const { connect } = await import('../../lib/index.js');
   await using tree = await connect(`${address}?aname=tree`, { polled: true });
   await using files = await connect(`${address}?aname=work`, { polled: true });
   try {

@@ -98,7 +98,7 @@ async function serveMount(request: MountRequest, argv: MountArguments): Promise<
   const { address, connection, retry } = request;
   const log = await logOf(argv.log);
   const client = await connect(address, {
-    ...clientOptions({ ...argv, ...connection }),
+    ...(await clientOptions({ ...argv, ...connection })),
     polled: true,
     retry,
     onEvent: (event) => log(eventLine(address, event)),

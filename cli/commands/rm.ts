@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from 'yargs';
-import { ErrnoError } from '../../lib/index.js';
+import { ErrnoError } from '../../lib/protocol/index.js';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { printable } from '../files/listing.js';

@@ -1,6 +1,6 @@
 import * as localFs from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type FileSystem, openFs } from '../../lib/index.js';
+import type { FileSystem } from '../../lib/index.js';
 import { type ConnectionArguments, clientOptions } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { expand } from './glob.js';
@@ -55,7 +55,7 @@ export class Places implements AsyncDisposable {
     if (address === undefined) return { fs: localFs, remote: undefined, path, show: (other = path) => other };
     let opening = this.#open.get(address);
     if (opening === undefined) {
-      opening = openFs(address, clientOptions(this.#argv));
+      opening = this.#connect(address);
       this.#open.set(address, opening);
     }
     const fs = await opening;
@@ -65,6 +65,11 @@ export class Places implements AsyncDisposable {
       path,
       show: (other = path) => `${address}#${other}`,
     };
+  }
+
+  async #connect(address: string): Promise<FileSystem> {
+    const { openFs } = await import('../../lib/index.js');
+    return openFs(address, await clientOptions(this.#argv));
   }
 
   /** All that the texts name: `*`, `?`, `[…]` and `**` behind an address are for us to expand; the shell does it for local paths. */

@@ -1,4 +1,4 @@
-import { ErrnoError } from '../../lib/index.js';
+import { ErrnoError } from '../../lib/protocol/index.js';
 import { failureLine } from '../failure.js';
 import { printable } from './listing.js';
 

@@ -1,9 +1,5 @@
-import type { CommandModule } from 'yargs';
 import yargs from 'yargs';
-import { commands } from '../../cli/commands/index.js';
-
-// biome-ignore lint/suspicious/noExplicitAny: yargs types each command by its own arguments, and a list of them only by any
-type AnyCommand = CommandModule<any, any>;
+import { type AnyCommand, allCommands, commandsFor } from '../../cli/commands/index.js';
 
 const MARK = '<!-- Generated from the commands: NINEP_UPDATE=1 npm test -- spec/docs -->';
 
@@ -36,7 +32,7 @@ export async function cliReadme(): Promise<string> {
     ].join('\n'),
     'and every form takes `?aname=…&uname=…&uid=…&msize=…&version=…` behind it.',
   ];
-  for (const command of commands) {
+  for (const command of await allCommands()) {
     const help = await helpOf(command);
     parts.push(`## ninep ${nameOf(command)}`, `\`\`\`\n${help}\n\`\`\``);
   }
@@ -65,7 +61,7 @@ export async function examplesOf(command: AnyCommand): Promise<string[]> {
 export async function checkLine(words: readonly string[]): Promise<void> {
   const parser = yargs([]).scriptName('ninep').strict().demandCommand(1).exitProcess(false).help(false).version(false);
   let taken = false;
-  for (const command of commands) {
+  for (const command of await commandsFor(words[0])) {
     parser.command({
       ...command,
       handler: () => {
