@@ -3,11 +3,11 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseExport, parseFsdev } from '../../cli/exports.js';
 import { connect } from '../../lib/index.js';
-import { main } from '../support/build.js';
+import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
 import { launch } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
-import { ninep, serve } from '../support/servers/ninep.js';
+import { serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 describe('exports on the command line', () => {
@@ -64,7 +64,7 @@ describe('ninep serve', () => {
   it('serves one client on stdin and stdout', async () => {
     await using directory = new TemporaryDirectory('stdio');
     writeFileSync(directory.join('file'), 'through a pipe');
-    await ninep(['--version']);
+    await ensureBuilt();
     await using client = await connect(`exec:${process.execPath} ${main} serve --stdio --export ${directory.path}`);
     await using file = await client.root.walk(['file']);
     await file.open(0);
@@ -72,11 +72,36 @@ describe('ninep serve', () => {
     expect(buffer.toString('utf8', 0, await file.read(buffer, 0))).toBe('through a pipe');
   });
 
+  it('refuses passthrough to a server that is not root', async () => {
+    if (process.getuid?.() !== 0) return;
+    await using directory = new TemporaryDirectory('unprivileged');
+    await ensureBuilt();
+    const { code, stderr } = await run(
+      'setpriv',
+      [
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        process.execPath,
+        main,
+        'serve',
+        '-e',
+        `${directory.path},security_model=passthrough`,
+      ],
+      { check: false },
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain('passthrough');
+  });
+});
+
+// Node hands down no listening socket and has no unix datagrams.
+requires('python3')('ninep serve under a service manager', () => {
   it('takes a listening socket as descriptor 3, as from a service manager', async () => {
     await using directory = new TemporaryDirectory('activation');
     writeFileSync(directory.join('file'), 'activated');
     const socket = directory.join('socket');
-    await ninep(['--version']);
+    await ensureBuilt();
     const manager = `import os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 s.bind(sys.argv[1])
@@ -110,28 +135,6 @@ print(s.recv(100).decode(), flush=True)`;
     await using _server = await serve(directory.path, { env: { NOTIFY_SOCKET: socket } });
     await expect.poll(() => manager.stdout, { timeout: 30_000 }).toContain('READY=1');
     await manager.stop();
-  });
-
-  it('refuses passthrough to a server that is not root', async () => {
-    if (process.getuid?.() !== 0) return;
-    await using directory = new TemporaryDirectory('unprivileged');
-    await ninep(['--version']);
-    const { code, stderr } = await run(
-      'setpriv',
-      [
-        '--reuid=65534',
-        '--regid=65534',
-        '--clear-groups',
-        process.execPath,
-        main,
-        'serve',
-        '-e',
-        `${directory.path},security_model=passthrough`,
-      ],
-      { check: false },
-    );
-    expect(code).toBe(1);
-    expect(stderr).toContain('passthrough');
   });
 });
 
