@@ -22,6 +22,7 @@ import { type FaultProxy, type Faults, startProxy } from '../support/proxy.js';
 import { requires } from '../support/requires.js';
 import { type Diod, diod } from '../support/servers/diod.js';
 import { TemporaryDirectory } from '../support/temporary.js';
+import { withoutPauses } from './pauses.js';
 
 // A proxy loses the connection; diod behind it keeps the tree, and forgets every fid of a connection that is gone.
 requires({ programs: ['diod'] })('a client whose connection is lost', () => {
@@ -206,44 +207,45 @@ requires({ programs: ['diod'] })('a client whose connection is lost', () => {
 });
 
 // diod dies of SIGPIPE when a client goes while it writes; ours does not.
-it('a client goes on through losses in the middle of long transfers and listings', async () => {
-  await using server = new Server({ exports: { '/': new MemoryBackend() } });
-  await using directory = new TemporaryDirectory('recovery');
-  const socket = directory.join('socket');
-  await server.listen((accept) => listen(`unix:${socket}`, accept));
-  await using proxy = await startProxy({ upstream: { path: socket } });
-  await using client = await connect(proxy.address, { retry: 60 });
-  const size = 8 << 20;
-  const data = Buffer.alloc(size, 'abcdefg');
-  const fid = await client.root.clone();
-  await fid.create('large', L_O_RDWR, 0o644, 0);
-  await fid.write(data, 0);
-  const back = Buffer.alloc(size);
-  for (let round = 0; round < 5; round++) {
-    back.fill(0);
-    loseAfter(proxy, proxy.toClient, 1 + round * 1_700_001);
-    expect(await fid.read(back, 0)).toBe(size);
-    expect(back.equals(data)).toBe(true);
-    loseAfter(proxy, proxy.toServer, 1 + round * 1_700_001);
-    expect(await fid.write(data, 0)).toBe(size);
-  }
-  expect(client.recovery).toMatchObject({ losses: 10, recoveries: 10, casualties: 0 });
-  await fid.clunk();
-  for (let index = 0; index < 3000; index++) await client.root.mkdir(`entry-${index}`, 0o755, 0);
-  const listing = await client.root.clone();
-  await listing.open(L_O_DIRECTORY);
-  const names = new Set<string>();
-  for (let offset = 0n; ; ) {
-    const entries = await listing.readdir(offset, 4096);
-    if (entries.length === 0) break;
-    for (const entry of entries) names.add(entry.name);
-    offset = entries[entries.length - 1]?.offset ?? 0n;
-    if (names.size % 7 === 0) proxy.cut();
-  }
-  await listing.clunk();
-  expect(names.size).toBe(3000 + 1 + 2);
-  expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
-});
+it('a client goes on through losses in the middle of long transfers and listings', () =>
+  withoutPauses(async (onEvent) => {
+    await using server = new Server({ exports: { '/': new MemoryBackend() } });
+    await using directory = new TemporaryDirectory('recovery');
+    const socket = directory.join('socket');
+    await server.listen((accept) => listen(`unix:${socket}`, accept));
+    await using proxy = await startProxy({ upstream: { path: socket } });
+    await using client = await connect(proxy.address, { retry: 60, onEvent });
+    const size = 8 << 20;
+    const data = Buffer.alloc(size, 'abcdefg');
+    const fid = await client.root.clone();
+    await fid.create('large', L_O_RDWR, 0o644, 0);
+    await fid.write(data, 0);
+    const back = Buffer.alloc(size);
+    for (let round = 0; round < 5; round++) {
+      back.fill(0);
+      loseAfter(proxy, proxy.toClient, 1 + round * 1_700_001);
+      expect(await fid.read(back, 0)).toBe(size);
+      expect(back.equals(data)).toBe(true);
+      loseAfter(proxy, proxy.toServer, 1 + round * 1_700_001);
+      expect(await fid.write(data, 0)).toBe(size);
+    }
+    expect(client.recovery).toMatchObject({ losses: 10, recoveries: 10, casualties: 0 });
+    await fid.clunk();
+    for (let index = 0; index < 3000; index++) await client.root.mkdir(`entry-${index}`, 0o755, 0);
+    const listing = await client.root.clone();
+    await listing.open(L_O_DIRECTORY);
+    const names = new Set<string>();
+    for (let offset = 0n; ; ) {
+      const entries = await listing.readdir(offset, 4096);
+      if (entries.length === 0) break;
+      for (const entry of entries) names.add(entry.name);
+      offset = entries[entries.length - 1]?.offset ?? 0n;
+      if (names.size % 7 === 0) proxy.cut();
+    }
+    await listing.clunk();
+    expect(names.size).toBe(3000 + 1 + 2);
+    expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
+  }));
 
 /** Loses the connection once, when that many more bytes have passed in one direction. */
 function loseAfter(proxy: FaultProxy, direction: Faults, bytes: number): void {
