@@ -26,6 +26,12 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
+/** All frames of the dialogue as they are. Compared as bytes: thousands of times, that is much faster than piece by piece. */
+function expectDialogue(frames: readonly Uint8Array[]): void {
+  expect(frames.map(({ length }) => length)).toEqual(dialogue.map(({ length }) => length));
+  expect(Buffer.compare(join(frames), stream)).toBe(0);
+}
+
 /** Collects frames; those with a payload too, put together again. */
 function collector(divert: boolean, maxFrame = 8192): { framer: Framer; frames: Uint8Array[]; diverted: () => number } {
   const frames: Uint8Array[] = [];
@@ -69,7 +75,7 @@ describe.each([
       const { framer, frames, diverted } = collector(divert);
       feed(framer, stream.slice(0, cut));
       feed(framer, stream.slice(cut));
-      expect(frames).toEqual(dialogue);
+      expectDialogue(frames);
       expect(framer.inside).toBe(false);
       expect(diverted()).toBe(divert ? 3 : 0);
     }
@@ -84,7 +90,7 @@ describe.each([
           feed(framer, stream.slice(at, at + size));
           at += size;
         }
-        expect(frames).toEqual(dialogue);
+        expectDialogue(frames);
       }),
       { numRuns: 200, examples: [[[1]]] },
     );
