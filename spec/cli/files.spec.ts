@@ -227,13 +227,4 @@ requires('diod')('the file commands', () => {
   });
 });
 
-describe('help', () => {
-  it('has an example for every command', async () => {
-    await ensureBuilt();
-    const commands = 'ls tree find cat tail stat df cp get put sync mv ln rm mkdir touch chmod chown xattr lock'.split(' ');
-    for (const command of commands) {
-      const { stdout } = await ninep([command, '--help']);
-      expect([command, stdout.includes('Examples:'), stdout.includes(`ninep ${command} `)]).toEqual([command, true, true]);
-    }
-  });
-});
+describe('help', () => {});

@@ -6,6 +6,7 @@ import { ErrnoError } from '../../lib/index.js';
 import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
 import { ninep, serve } from '../support/servers/ninep.js';
+import { inFull } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 /** What `ninep …` writes on a terminal. */
@@ -49,8 +50,10 @@ describe('ninep', () => {
     const { stdout } = await ninep(['--help']);
     const names = [...stdout.matchAll(/^ {2}ninep (\w+)/gm)].map(([, name]) => name as string).filter((name) => name !== 'completion');
     expect(names).toEqual(expect.arrayContaining(['mount', 'unmount', 'serve', 'bridge', 'info', 'interop', 'demo']));
-    const helps = await Promise.all(names.map(async (name) => (await ninep([name, '--help'])).stdout));
-    for (const [index, help] of helps.entries()) expect(help, names[index]).toContain('Examples:');
+    // spec/docs looks into that of every command, without a process for each.
+    const asked = inFull(names, ['mount', 'chown']);
+    const helps = await Promise.all(asked.map(async (name) => (await ninep([name, '--help'])).stdout));
+    for (const [index, help] of helps.entries()) expect(help, asked[index]).toContain('Examples:');
   });
 
   it('speaks English whatever the locale, and colours nothing where NO_COLOR is set', async () => {

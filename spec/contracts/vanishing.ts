@@ -6,6 +6,7 @@ import { Server } from '../../lib/server/server.js';
 import { dial, listen } from '../../lib/transport/index.js';
 import { Random } from '../support/random.js';
 import { RawClient } from '../support/raw.js';
+import { sized } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import type { BackendUnderTest } from './backend.js';
 
@@ -53,7 +54,7 @@ async function live(c: RawClient, random: Random): Promise<void> {
 
 /**
  * Connections that come, work and vanish at random, over a real socket: they leave no fid, lock, buffer or descriptor behind. `count`
- * of them, or NINEP_CONNECTIONS.
+ * of them, a tenth where somebody waits, or NINEP_CONNECTIONS.
  */
 export function vanishingContract(name: string, make: () => Promise<BackendUnderTest> | BackendUnderTest, count: number): void {
   describe(`connections that vanish: ${name}`, () => {
@@ -71,7 +72,7 @@ export function vanishingContract(name: string, make: () => Promise<BackendUnder
           await Promise.all(first.map((transport) => live(new RawClient(transport), random)));
           while (server.connections.length > 0) await turn();
           const before = descriptors();
-          const total = Number(process.env['NINEP_CONNECTIONS'] ?? count);
+          const total = sized('NINEP_CONNECTIONS', count, count / 10);
           for (let done = 0; done < total; done += TOGETHER) {
             const clients = await Promise.all(Array.from({ length: Math.min(TOGETHER, total - done) }, () => dial(address)));
             await Promise.all(clients.map((transport) => live(new RawClient(transport), random)));

@@ -3,18 +3,19 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ensureBuilt, root } from '../support/build.js';
 import { run } from '../support/child.js';
 import { missing } from '../support/requires.js';
+import { inFull } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const directory = new TemporaryDirectory('package');
 let tarball = '';
-let packed: { size: number; unpackedSize: number; files: { path: string }[] };
+let packed: { filename: string; size: number; unpackedSize: number; files: { path: string }[] };
 
 beforeAll(async () => {
   await ensureBuilt();
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', directory.path], { cwd: root });
   const report: unknown = JSON.parse(stdout);
   [packed] = Object.values(report as Record<string, typeof packed>) as [typeof packed];
-  tarball = directory.join(`ninep-${JSON.parse((await run('npm', ['pkg', 'get', 'version'], { cwd: root })).stdout) as string}.tgz`);
+  tarball = directory.join(packed.filename);
 });
 
 afterAll(() => directory.remove());
@@ -30,11 +31,17 @@ it('holds the built library, the command line and nothing else, and is small', (
   expect(packed.unpackedSize / 1e6 / Number(unpacked)).toBeCloseTo(1, 1);
 });
 
-it('publint and attw find nothing', async () => {
-  const publint = await run('npx', ['--no-install', 'publint', '--strict', tarball], { cwd: root, check: false });
-  expect(publint.stdout + publint.stderr).toContain('All good!');
-  await run('npx', ['--no-install', 'attw', '--profile', 'esm-only', tarball], { cwd: root });
-});
+/** A program of a development dependency, without npx, which takes longer to start than most of them. */
+const tool = (name: string) => `${root}/node_modules/.bin/${name}`;
+
+// Half of this file's time, for what only changes with package.json and tsconfig.
+if (inFull(true, false)) {
+  it('publint and attw find nothing', async () => {
+    const publint = await run(tool('publint'), ['--strict', tarball], { cwd: root, check: false });
+    expect(publint.stdout + publint.stderr).toContain('All good!');
+    await run(tool('attw'), ['--profile', 'esm-only', tarball], { cwd: root });
+  });
+}
 
 it('installs from the tarball, runs, has types, and loads no native code before it is needed', async () => {
   const project = directory.join('project');
@@ -118,7 +125,7 @@ await server.close();
 `;
 
 /** Other lines of Node that are kept up, as npm has them for this platform. */
-const lines = process.env['NINEP_REQUIRE'] === 'all' ? ['22', '24'] : [];
+const lines = inFull(['22', '24'], []);
 
 it.each([process.versions.node.split('.')[0] ?? '', ...lines])('runs on Node %s', { timeout: 600_000 }, async (line) => {
   const project = directory.join('project');
@@ -133,7 +140,7 @@ it.each([process.versions.node.split('.')[0] ?? '', ...lines])('runs on Node %s'
   const cli = `${project}/node_modules/ninep/dist/cli/main.js`;
   const { stdout } = await run(node, [`${project}/first.mjs`, directory.join(`socket-${line}`), cli]);
   expect(JSON.parse(stdout)).toMatchObject({ node: expect.stringMatching(`^${line}\\.`), text: 'hello', listed: true });
-  // Our own system calls, a mount, a child process that reads it.
-  if (missing('mount') === undefined)
+  // Our own system calls, a mount, a child process that reads it; spec/cli does that with the Node that runs the tests.
+  if (inFull(missing('mount') === undefined, false))
     expect((await run(node, [cli, 'demo'], { timeout: 120_000 })).stdout).toMatch(/another process read [\s\S]*unmounted/);
 });

@@ -5,6 +5,7 @@ import { type Dialect, VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/pr
 import { ProtocolError } from '../../lib/protocol/error.js';
 import { format } from '../../lib/protocol/format.js';
 import { type MessageName, type MessageSpec, messages, messagesLegacy, messagesU } from '../../lib/protocol/messages.js';
+import { inFull } from '../support/sized.js';
 import { bodies } from './arbitrary.js';
 
 const dialects: [Dialect, Record<string, MessageSpec>][] = [
@@ -23,7 +24,7 @@ describe.each(dialects)('the codec of %s', (dialect, table) => {
         expect(codec.decode(frame)).toEqual({ name, tag, body });
         expect(new DataView(frame.buffer, frame.byteOffset).getUint32(0, true)).toBe(frame.length);
       }),
-      { numRuns: 40 },
+      { numRuns: inFull(40, 20) },
     );
   });
 
@@ -37,7 +38,7 @@ describe.each(dialects)('the codec of %s', (dialect, table) => {
         frame.set(rest, 5);
         expectMessageOrProtocolError(codec, frame);
       }),
-      { numRuns: 3000 },
+      { numRuns: inFull(3000, 1000) },
     );
   });
 
@@ -54,7 +55,7 @@ describe.each(dialects)('the codec of %s', (dialect, table) => {
         new DataView(short.buffer).setUint32(0, short.length, true);
         expectMessageOrProtocolError(codec, short);
       }),
-      { numRuns: 2000 },
+      { numRuns: inFull(2000, 500) },
     );
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Address, AddressError, formatAddress, parseAddress } from '../../lib/transport/index.js';
+import { inFull } from '../support/sized.js';
 
 const accepted: [string, Address][] = [
   ['tcp://host', { scheme: 'tcp', host: 'host', port: 564 }],
@@ -88,7 +89,7 @@ describe('addresses', () => {
         const whole = { ...address, ...options };
         expect(parseAddress(formatAddress(whole))).toEqual(whole);
       }),
-      { numRuns: 2000 },
+      { numRuns: inFull(2000, 500) },
     );
   });
 
@@ -103,7 +104,7 @@ describe('addresses', () => {
           expect(error).toBeInstanceOf(AddressError);
         }
       }),
-      { numRuns: 5000 },
+      { numRuns: inFull(5000, 1000) },
     );
   });
 });
