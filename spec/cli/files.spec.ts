@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ensureBuilt, main } from '../support/build.js';
 import { type RunResult, run } from '../support/child.js';
 import { requires } from '../support/requires.js';
@@ -226,5 +226,3 @@ requires('diod')('the file commands', () => {
     expect(head).toBe('xxx|0\n');
   });
 });
-
-describe('help', () => {});

@@ -8,6 +8,7 @@ import { run } from '../support/child.js';
 import { HostileServer } from '../support/hostile.js';
 import { requires } from '../support/requires.js';
 import { ninep, startNinep } from '../support/servers/ninep.js';
+import { inFull } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 let directory: TemporaryDirectory;
@@ -38,15 +39,19 @@ function expectUntouched(): void {
 const failing = (args: readonly string[]) => ninep(args, { check: false, timeout: 60_000 });
 
 describe('file commands', () => {
-  it.each(['../outside/file', '../outside/new', '/tmp/ninep-hostile'])('copy nothing to where the name %j leads', async (name) => {
-    server.list = (names) => (names.length < 2 ? [name] : []);
-    for (const command of [['cp', '-r'], ['sync']]) {
-      const { code, stderr } = await failing([...command, `${address()}#/d`, at('to/copy')]);
-      expect(code).not.toBe(0);
-      expect(stderr).toMatch(/EPROTO/);
-    }
-    expectUntouched();
-  });
+  // spec/client goes through such names without a process for each.
+  it.each(inFull(['../outside/file', '../outside/new', '/tmp/ninep-hostile'], ['../outside/new']))(
+    'copy nothing to where the name %j leads',
+    async (name) => {
+      server.list = (names) => (names.length < 2 ? [name] : []);
+      for (const command of [['cp', '-r'], ['sync']]) {
+        const { code, stderr } = await failing([...command, `${address()}#/d`, at('to/copy')]);
+        expect(code).not.toBe(0);
+        expect(stderr).toMatch(/EPROTO/);
+      }
+      expectUntouched();
+    },
+  );
 
   it.each([['cp', '-r', '-p'], ['cp', '-r'], ['sync']])(
     '%s %s: a symlink of the first copy leads the second one nowhere',

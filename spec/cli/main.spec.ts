@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { failureLine } from '../../cli/failure.js';
 import { fromMountHelper } from '../../cli/mount-helper.js';
 import { ErrnoError } from '../../lib/index.js';
 import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
-import { ninep, serve } from '../support/servers/ninep.js';
+import { ninep, ninepInTurn, serve } from '../support/servers/ninep.js';
 import { inFull } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
@@ -16,7 +16,7 @@ async function onTerminal(line: string, env: Record<string, string> = {}): Promi
 }
 
 describe('ninep', () => {
-  it.each([
+  const wrong: [args: string[], line: string][] = [
     [['info'], 'info: too few arguments (0 of 1); ninep info --help tells how'],
     [['info', 'tcp://127.0.0.1:1/', '--nonsense'], 'info: unknown argument: nonsense; ninep info --help tells how'],
     [['nonsense'], 'nonsense: no such command; ninep --help lists them'],
@@ -30,21 +30,34 @@ describe('ninep', () => {
     [['bridge', 'unix:/nowhere'], 'bridge what?'],
     [['info', 'nonsense:/x'], "'nonsense:/x'"],
     [['interop'], 'interop with whom?'],
-  ])('%j is a wrong command line: one line, exit 2', async (args, line) => {
-    const { code, stderr, stdout } = await ninep(args, { check: false });
-    expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 2, stdout: '', lines: 1 });
-    expect(stderr).toContain(line);
-    expect(stderr).toMatch(/^ninep: /);
-  });
-
-  it.each([
+  ];
+  const failing: [args: string[], line: string][] = [
     [['info', 'tcp://127.0.0.1:1/'], 'ninep: tcp://127.0.0.1:1: connection refused (ECONNREFUSED)\n'],
     [['info', 'unix:/no/such/socket'], 'ninep: unix:/no/such/socket: no such file or directory (ENOENT)\n'],
     [['serve', '-e', '/no/such/directory'], 'ninep: /no/such/directory: no such file or directory (ENOENT)\n'],
     [['unmount', '/no/such/mountpoint'], 'ninep: /no/such/mountpoint: no such file or directory (ENOENT)\n'],
-  ])('%j fails: one line, exit 1', async (args, line) => {
-    expect(await ninep(args, { check: false })).toMatchObject({ code: 1, stdout: '', stderr: line });
+  ];
+  let ended: Awaited<ReturnType<typeof ninepInTurn>>;
+  beforeAll(async () => {
+    ended = await ninepInTurn([...wrong, ...failing].map(([args]) => args));
   });
+
+  it.each(wrong.map(([args, line], index) => [args, line, index] as const))(
+    '%j is a wrong command line: one line, exit 2',
+    (_, line, index) => {
+      const { code, stderr = '', stdout } = ended[index] ?? {};
+      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 2, stdout: '', lines: 1 });
+      expect(stderr).toContain(line);
+      expect(stderr).toMatch(/^ninep: /);
+    },
+  );
+
+  it.each(failing.map(([args, line], index) => [args, line, wrong.length + index] as const))(
+    '%j fails: one line, exit 1',
+    (_, line, index) => {
+      expect(ended[index]).toMatchObject({ code: 1, stdout: '', stderr: line });
+    },
+  );
 
   it('has help with an example for every command', { timeout: 240_000 }, async () => {
     const { stdout } = await ninep(['--help']);

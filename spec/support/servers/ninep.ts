@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { ensureBuilt, main } from '../build.js';
-import { type RunOptions, type RunResult, run } from '../child.js';
+import { node, type RunOptions, type RunResult, run } from '../child.js';
 import { launch, type ServerProcess } from '../launcher.js';
+import { inFull } from '../sized.js';
 import { TemporaryDirectory } from '../temporary.js';
 
 export interface NinepServeOptions {
@@ -26,6 +27,31 @@ export interface NinepServe extends AsyncDisposable {
 export async function ninep(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   await ensureBuilt();
   return run(process.execPath, [main, ...args], options);
+}
+
+/** What {@link ninepInTurn} runs: each import of the program with another query is another run of it. */
+const IN_TURN = `const { main, lines } = JSON.parse(process.argv[1]);
+const write = process.stdout.write.bind(process.stdout);
+const results = [];
+for (const [index, line] of lines.entries()) {
+  const result = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr']) process[name].write = (text) => { result[name] += text; return true; };
+  process.argv = [process.argv[0], main, ...line];
+  process.exitCode = 0;
+  await import('file://' + main + '?' + index);
+  results.push({ code: process.exitCode, ...result });
+}
+process.exitCode = 0;
+write(JSON.stringify(results));`;
+
+/**
+ * Runs `ninep …` to its end for each command line, in one process: to start it takes longer than a command does that fails at once, which is
+ * what this is for. In a process each where nothing may be skipped.
+ */
+export async function ninepInTurn(lines: readonly (readonly string[])[]): Promise<Pick<RunResult, 'code' | 'stdout' | 'stderr'>[]> {
+  if (inFull(true, false)) return Promise.all(lines.map((line) => ninep(line, { check: false })));
+  await ensureBuilt();
+  return JSON.parse((await node(IN_TURN, [JSON.stringify({ main, lines })])).stdout);
 }
 
 /** Starts `ninep …` (a mount, say) and waits until it prints a line. */
