@@ -14,6 +14,8 @@ interface Flight {
 export class Behind {
   readonly #flights = new Set<Flight>();
   #bytes = 0;
+  /** Those who wait for a flight to land. */
+  #waiting: (() => void)[] = [];
 
   get busy(): boolean {
     return this.#flights.size > 0;
@@ -29,7 +31,7 @@ export class Behind {
 
   /** Resolves when a write of this range may begin. */
   async room(start: number, end: number): Promise<void> {
-    while (!this.admits(start, end)) await Promise.race([...this.#flights].map((flight) => flight.done));
+    while (!this.admits(start, end)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   /** `done` has its errors dealt with. */
@@ -40,6 +42,10 @@ export class Behind {
     void done.then(() => {
       this.#flights.delete(flight);
       this.#bytes -= end - start;
+      const waiting = this.#waiting;
+      if (waiting.length === 0) return;
+      this.#waiting = [];
+      for (const resolve of waiting) resolve();
     });
   }
 

@@ -8,7 +8,7 @@ import { BufferPool, type PooledBuffer } from './buffers.js';
 import { HEADER_ROOM, IN_HEADER_SIZE, KERNEL_VERSION, OLDEST_MINOR } from './constants.js';
 import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from './init.js';
 import { Notifier } from './notifier.js';
-import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
+import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY, WRITE } from './opcodes.js';
 import { type Operations, Request } from './request.js';
 import { Decoder, Early, Encoder, Lent } from './structs.js';
 
@@ -21,6 +21,12 @@ const ENODEV = -19;
 const EINVAL = 22;
 const ENOSYS = 38;
 const ECONNABORTED = -103;
+
+/**
+ * A WRITE of no more bytes is copied into a buffer of about its size. Hundreds of them may be on their way, each of which would hold one for
+ * the largest request there is.
+ */
+const SMALL = 32 * 1024;
 
 /** Requests taken in one turn of the loop, so that replies from the server are not starved by a flood of requests. */
 const BATCH = 32;
@@ -41,6 +47,7 @@ export class Device {
   readonly #operations: Operations;
   readonly #options: InitOptions;
   readonly #buffers: BufferPool;
+  readonly #small = new BufferPool(SMALL + HEADER_ROOM);
   readonly #decoder = new Decoder();
   readonly #encoder = new Encoder();
   readonly #pending = new Map<number, Request>();
@@ -161,6 +168,13 @@ export class Device {
       this.#fail(unique, ENOSYS);
       return;
     }
+    let small: PooledBuffer | undefined;
+    if (code === WRITE && count <= this.#small.size) {
+      small = this.#small.take();
+      bytes.copy(small.bytes, 0, 0, count);
+      decoder.reset(small.bytes, small.view, count);
+      decoder.skip(IN_HEADER_SIZE);
+    }
     const body = entry.decode(decoder);
     if (decoder.overrun) {
       this.#fail(unique, EINVAL);
@@ -169,8 +183,8 @@ export class Device {
     if (trace.enabled) trace('→ %s #%d node %d pid %d %s', entry.name, unique, nodeid, request.pid, brief(body));
     let buffer: PooledBuffer | undefined;
     if (decoder.kept) {
-      buffer = this.#buffer;
-      this.#buffer = this.#buffers.take();
+      buffer = small ?? this.#buffer;
+      if (small === undefined) this.#buffer = this.#buffers.take();
     }
     let reply: unknown;
     try {
@@ -201,8 +215,8 @@ export class Device {
 
   #release(buffer: PooledBuffer | undefined, reply: unknown): void {
     if (buffer === undefined) return;
-    if (reply instanceof Early) void reply.done.then(() => this.#buffers.give(buffer));
-    else this.#buffers.give(buffer);
+    if (reply instanceof Early) void reply.done.then(() => buffer.pool.give(buffer));
+    else buffer.pool.give(buffer);
   }
 
   #special(code: number, unique: number, nodeid: number): void {
