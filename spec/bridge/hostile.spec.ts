@@ -97,7 +97,7 @@ describe('a peer that asks without end', () => {
     };
     for (let tag = 0; tag < window; tag++) ask(tag);
     const answered = peer.replies;
-    const calls = sized('NINEP_CALLS', 1000, 60);
+    const calls = sized('NINEP_CALLS', 1000, 30);
     for (let call = 0; call < calls; call++) {
       asked = peer.bytesIn;
       await client.root.getattr();
