@@ -26,7 +26,7 @@ const ECONNABORTED = -103;
  * A WRITE of no more bytes is copied into a buffer of about its size. Hundreds of them may be on their way, each of which would hold one for
  * the largest request there is.
  */
-const SMALL = 32 * 1024;
+const SMALL = 64 * 1024;
 
 /** Requests taken in one turn of the loop, so that replies from the server are not starved by a flood of requests. */
 const BATCH = 32;
