@@ -24,9 +24,9 @@ export async function benchMemory(): Promise<[]> {
     };
     try {
       await say('at the beginning');
-      await shell('head -c "$2" /dev/zero > "$1/large"', [directory.join('mnt'), `${COPIED}M`], PATIENCE);
+      await shell('dd if=/dev/zero of="$1/large" bs=1M count="$2" status=none', [directory.join('mnt'), String(COPIED)], PATIENCE);
       await say(`after ${COPIED} MiB were written`);
-      await shell('cat "$1/large" > /dev/null; rm "$1/large"', [directory.join('mnt')], PATIENCE);
+      await shell('dd if="$1/large" of=/dev/null bs=1M status=none; rm "$1/large"', [directory.join('mnt')], PATIENCE);
       await say('after they were read');
       await shell('mkdir "$1/many"; cd "$1/many"; seq "$2" | xargs -n 2000 touch', [directory.join('tree'), String(LISTED)], PATIENCE);
       const names = await shell('ls -U "$1/many" | wc -l', [directory.join('mnt')], PATIENCE);
