@@ -20,6 +20,7 @@ import { openOperation } from './open.js';
 import type { BridgeOptions } from './options.js';
 import { type Found, Ordered } from './ordered.js';
 import type { Pin } from './pins.js';
+import type { Shrinker } from './shrinker.js';
 import { staleIfGone, Tree } from './tree.js';
 import { xattrOperations } from './xattr.js';
 
@@ -44,6 +45,8 @@ export class Bridge {
   readonly operations: Operations;
   /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
   invalidate: (node: Node) => void = () => {};
+  /** Set by who has a kernel. */
+  shrinker: Shrinker | undefined;
   readonly #interrupts = new Interrupts();
 
   constructor(client: Client, options: BridgeOptions) {
@@ -78,6 +81,7 @@ export class Bridge {
   entry(node: Node, attributes: Attributes, at: number): EntryReply {
     const { attrValid, attr } = this.attr(node, attributes, at);
     node.lookups++;
+    this.shrinker?.grown();
     return { nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout, attrValid, attr };
   }
 
