@@ -260,7 +260,8 @@ export class Bridge implements Receiver {
 
   /** Whose a reply is. What a conversation before this one had asked for is nobody's, nor is a second answer to a Tversion that was repeated. */
   #reply(type: number, tag: number): Lane | undefined {
-    const begins = type === RVERSION || (this.#unanswered && tag === NOTAG);
+    // Under another tag an Rversion is the answer to something else, and wrong: dropped, whoever asked that would wait for ever.
+    const begins = tag === NOTAG && (type === RVERSION || this.#unanswered);
     if (!this.#asked || begins !== this.#unanswered) return undefined;
     if (begins) {
       this.#unanswered = false;

@@ -278,6 +278,7 @@ describe('an answer that cannot be', () => {
     'an error with 60 KB behind it': (tag) => frameOf(messages.Rlerror.type, tag, 60_000),
     'to nothing that was asked': (tag) => codec.encode('Rclunk', tag + 7, {}),
     'of another kind': (tag) => codec.encode('Rclunk', tag, {}),
+    'that looks like an Rversion': (tag) => codec.encode('Rversion', tag, { msize: 8192, version: VERSION_L }),
     'of an unknown kind': (tag) => frameOf(253, tag, 20),
     'that is longer than msize': (tag) => frameOf(messages.Rgetattr.type, tag, 100_000),
   };
