@@ -8,7 +8,7 @@ import { BufferPool, type PooledBuffer } from './buffers.js';
 import { HEADER_ROOM, IN_HEADER_SIZE, KERNEL_VERSION, OLDEST_MINOR } from './constants.js';
 import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from './init.js';
 import { Notifier } from './notifier.js';
-import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY, WRITE } from './opcodes.js';
+import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
 import { type Operations, Request } from './request.js';
 import { Decoder, Early, Encoder, Lent } from './structs.js';
 
@@ -169,7 +169,7 @@ export class Device {
       return;
     }
     let small: PooledBuffer | undefined;
-    if (code === WRITE && count <= this.#small.size) {
+    if (entry.name === 'write' && count <= this.#small.size) {
       small = this.#small.take();
       bytes.copy(small.bytes, 0, 0, count);
       decoder.reset(small.bytes, small.view, count);

@@ -68,8 +68,6 @@ const fsync = (from: Decoder) => ({ fh: from.u64(), fsyncFlags: from.u32() });
 
 const lock = (from: Decoder) => ({ fh: from.u64(), owner: from.big(), lock: takeLock(from), lkFlags: from.u32() });
 
-export const WRITE = 16;
-
 /** Size 0 asks how long the value is: the reply is then a number. */
 function sizedReply(to: Encoder, reply: Uint8Array | { size: number }): void {
   if (reply instanceof Uint8Array) {
@@ -122,7 +120,7 @@ export const opcodes = {
   ),
   open: opcode<ReturnType<typeof open>, OpenReply>(14, open, putOpen),
   read: opcode<ReturnType<typeof read>, Uint8Array | readonly Uint8Array[] | Lent>(15, read, readReply),
-  write: opcode<ReturnType<typeof write>, number | Early>(WRITE, write, (to, reply) => {
+  write: opcode<ReturnType<typeof write>, number | Early>(16, write, (to, reply) => {
     to.u32(reply instanceof Early ? reply.count : reply);
     to.u32(0);
   }),
