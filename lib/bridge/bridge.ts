@@ -302,7 +302,7 @@ export class Bridge implements Receiver {
     this.#tellDone(error);
   }
 
-  /** Writes what is queued and ends the stream. Idempotent. */
+  /** Ends the stream once it has written what it took; what a blocked stream has not taken yet is not sent. Idempotent. */
   close(): Promise<void> {
     return this.#transport.close();
   }
