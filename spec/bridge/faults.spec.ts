@@ -22,6 +22,7 @@ import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Session } from '../../lib/session/session.js';
 import { dial, listen } from '../../lib/transport/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
+import { codeOf, ending } from '../support/outcome.js';
 import { startProxy } from '../support/proxy.js';
 import { Random } from '../support/random.js';
 import { RawPeer } from '../support/raw-peer.js';
@@ -30,6 +31,9 @@ import { sized } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 vi.setConfig({ testTimeout: 600_000 });
+
+/** How long one of the many things that are tried may take, in ms. */
+const PATIENCE = 100_000;
 
 const directions = ['toFar', 'toNear'] as const;
 type Direction = (typeof directions)[number];
@@ -72,17 +76,6 @@ async function dialogue(client: Client): Promise<void> {
     await root.unlinkat('gone', AT_REMOVEDIR);
   } finally {
     await Promise.allSettled(fids.map((fid) => fid.clunk()));
-  }
-}
-
-/** The errno of what the server refuses. */
-async function codeOf(refused: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await refused;
-    return undefined;
-  } catch (error) {
-    if (error instanceof ErrnoError) return error.code;
-    throw error;
   }
 }
 
@@ -220,21 +213,13 @@ async function many<T>(items: readonly T[], random: Random, work: (item: T) => P
   const worker = async () => {
     for (let item = items[next++]; item !== undefined; item = items[next++]) {
       try {
-        await ending(work(item));
+        await ending(work(item), PATIENCE);
       } catch (error) {
         throw new Error(`${JSON.stringify(item)}, seed ${random.seed}: ${error instanceof Error ? error.stack : error}`);
       }
     }
   };
   await Promise.all(Array.from({ length: 16 }, worker));
-}
-
-/** What does not end fails. */
-function ending<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('does not end')), 100_000);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 /** A first connection with faults; those that follow have none. */

@@ -22,12 +22,16 @@ import { Session } from '../../lib/session/session.js';
 import { listen } from '../../lib/transport/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
 import type { Receiver, Transport } from '../../lib/transport/transport.js';
+import { codeOf, ending } from '../support/outcome.js';
 import { type FaultProxy, startProxy } from '../support/proxy.js';
 import { Random } from '../support/random.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const ALL = process.env['NINEP_REQUIRE'] === 'all';
 vi.setConfig({ testTimeout: 600_000 });
+
+/** How long one of the many things that are tried may take, in ms. */
+const PATIENCE = 120_000;
 
 const lines = ['first\n', 'same\n', 'same\n'];
 const owner = { procId: 7, clientId: 'faults' };
@@ -86,25 +90,6 @@ async function dialogue(client: Client): Promise<void> {
     await again.remove();
   } finally {
     await Promise.allSettled(fids.map((fid) => fid.clunk()));
-  }
-}
-
-/** What does not end fails, and can be told by its offset. */
-function ending<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('does not end')), 120_000);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-/** The errno of what the server refuses. */
-async function codeOf(refused: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await refused;
-    return undefined;
-  } catch (error) {
-    if (error instanceof ErrnoError) return error.code;
-    throw error;
   }
 }
 
@@ -304,7 +289,7 @@ describe('a dialogue that is cut at any byte', () => {
         return;
       }
       try {
-        await ending(dialogue(client));
+        await ending(dialogue(client), PATIENCE);
         expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
         expect(client.session.counters).toMatchObject({ inFlight: 0, waiting: 0 });
         expect(client.recovery?.casualties).toBe(0);

@@ -85,17 +85,17 @@ function libraries(name: string, start: (path: string) => Promise<Server>): void
 
     test('isomorphic-git clones', async () => {
       const source = new TemporaryDirectory('git');
-      await mkdir(source.join('work', 'folder'), { recursive: true });
-      await writeFile(source.join('work', 'folder', 'blob'), randomFillSync(Buffer.alloc(300_000)));
+      await mkdir(source.join('origin', 'folder'), { recursive: true });
+      await writeFile(source.join('origin', 'folder', 'blob'), randomFillSync(Buffer.alloc(300_000)));
       await shell(
         `cd "$1"; git init -q -b main; git config user.name x; git config user.email x@example.org
         for n in $(seq 20); do echo $n > file$n; git add -A; git commit -qm "commit $n"; done`,
-        [source.join('work')],
+        [source.join('origin')],
       );
       const remote = await gitServer(source.path);
       try {
         const dir = `${root}/clone`;
-        await git.clone({ fs: callbackFs(fs), http, dir, url: `${remote.url}/work/.git` });
+        await git.clone({ fs: callbackFs(fs), http, dir, url: `${remote.url}/origin/.git` });
         expect((await git.log({ fs, dir })).length).toBe(20);
         expect((await git.statusMatrix({ fs, dir })).every(([, head, work, stage]) => head === 1 && work === 1 && stage === 1)).toBe(true);
         expect((await fs.readdir(dir)).length).toBe(22);
