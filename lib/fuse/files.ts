@@ -5,7 +5,7 @@ import type { Bridge } from './bridge.js';
 import type { FileHandle } from './handles.js';
 import { FSYNC_FDATASYNC, RELEASE_FLOCK_UNLOCK, WRITE_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations } from './kernel/request.js';
-import { Early, Lent } from './kernel/structs.js';
+import { Lent } from './kernel/structs.js';
 import { assureItself } from './nameless.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Node } from './nodes.js';
@@ -27,25 +27,18 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
     if (error !== undefined) throw error;
   }
 
-  /** The kernel may be told at once that it is written, and hears of an error at the next call. */
-  function writeBehind(handle: FileHandle, offset: number, data: Uint8Array): Early {
+  /** An error is told at the next call. */
+  async function send(handle: FileHandle, data: Uint8Array, offset: number): Promise<void> {
     const { node, pin } = handle;
-    node.behind ??= new Behind();
     pin.hold();
-    const done = pin.fid.write(data, offset).then(
-      (count) => {
-        if (count < data.length) handle.error ??= Object.assign(new Error('short write'), { code: 'EIO' });
-      },
-      (error: unknown) => {
-        handle.error ??= error;
-      },
-    );
-    const ended = done.then(() => {
-      bridge.touched(node);
-      pin.drop();
-    });
-    node.behind.add(offset, offset + data.length, ended);
-    return new Early(data.length, ended);
+    try {
+      const count = await pin.fid.write(data, offset);
+      if (count < data.length) handle.error ??= Object.assign(new Error('short write'), { code: 'EIO' });
+    } catch (error) {
+      handle.error ??= error;
+    }
+    bridge.touched(node);
+    pin.drop();
   }
 
   async function written(node: Node, count: Promise<number>): Promise<number> {
@@ -80,7 +73,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
     write({ fh, offset, data, writeFlags }, request) {
       const handle = files.get(fh);
       const { node, pin } = handle;
-      const end = offset + data.length;
+      const end = offset + data.bytes.length;
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(node);
       if (end > node.written) node.written = end;
@@ -91,18 +84,22 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       }
       const drop = (writeFlags & WRITE_KILL_SUIDGID) !== 0 ? dropPrivilegeBits(node, pin.fid, request.options) : undefined;
       if (!handle.behind) {
-        if (drop === undefined && !node.behind?.busy) return written(node, pin.fid.write(data, offset, request.options));
+        const bytes = data.keep();
+        if (drop === undefined && !node.behind?.busy) return written(node, pin.fid.write(bytes, offset, request.options));
         return (async () => {
           await drop;
           await node.behind?.idle();
-          return written(node, pin.fid.write(data, offset, request.options));
+          return written(node, pin.fid.write(bytes, offset, request.options));
         })();
       }
-      if (drop === undefined && (node.behind === undefined || node.behind.admits(offset, end))) return writeBehind(handle, offset, data);
+      node.behind ??= new Behind(send, buffers);
+      const { behind } = node;
+      if (drop === undefined && behind.admits(offset, end)) return behind.write(handle, offset, data);
+      data.keep();
       return (async () => {
         await drop;
-        await node.behind?.room(offset, end);
-        return writeBehind(handle, offset, data);
+        await behind.room(offset, end);
+        return behind.write(handle, offset, data);
       })();
     },
 

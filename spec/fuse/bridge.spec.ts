@@ -3,6 +3,7 @@ import { Client } from '../../lib/client/index.js';
 import { Bridge } from '../../lib/fuse/bridge.js';
 import { FATTR_SIZE, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import type { Body, OperationName, Reply } from '../../lib/fuse/kernel/opcodes.js';
+import { Payload } from '../../lib/fuse/kernel/payload.js';
 import { Request } from '../../lib/fuse/kernel/request.js';
 import { Early, Lent } from '../../lib/fuse/kernel/structs.js';
 import { type BridgeOptions, timeouts } from '../../lib/fuse/options.js';
@@ -74,7 +75,7 @@ const lookup = (nodeid: number, name: string) => ask('lookup', nodeid, { name })
 const open = (nodeid: number, flags = 0) => ask('open', nodeid, { flags, openFlags: 0 });
 const release = (nodeid: number, fh: number) => ask('release', nodeid, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
 const write = (nodeid: number, fh: number, offset: number, data: string) =>
-  ask('write', nodeid, { fh, offset, writeFlags: 0, flags: 0, data: Buffer.from(data) });
+  ask('write', nodeid, { fh, offset, writeFlags: 0, flags: 0, data: new Payload(Buffer.from(data)) });
 const flush = (nodeid: number, fh: number) => ask('flush', nodeid, { fh, lockOwner: 1n });
 
 async function read(nodeid: number, fh: number, size = 100, offset = 0): Promise<string> {

@@ -9,6 +9,7 @@ import { HEADER_ROOM, IN_HEADER_SIZE, KERNEL_VERSION, OLDEST_MINOR } from './con
 import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from './init.js';
 import { Notifier } from './notifier.js';
 import { BATCH_FORGET, byCode, DESTROY, type Entry, FORGET, INIT, INTERRUPT, NOTIFY_REPLY } from './opcodes.js';
+import { Payload } from './payload.js';
 import { type Operations, Request } from './request.js';
 import { Decoder, Early, Encoder, Lent } from './structs.js';
 
@@ -23,7 +24,7 @@ const ENOSYS = 38;
 const ECONNABORTED = -103;
 
 /**
- * A WRITE of no more bytes is copied into a buffer of about its size. Hundreds of them may be on their way, each of which would hold one for
+ * A WRITE of no more bytes that is to stay is copied into a buffer of about its size. Hundreds of them may be on their way, each of which would hold one for
  * the largest request there is.
  */
 const SMALL = 64 * 1024;
@@ -47,12 +48,14 @@ export class Device {
   readonly #operations: Operations;
   readonly #options: InitOptions;
   readonly #buffers: BufferPool;
-  readonly #small = new BufferPool(SMALL + HEADER_ROOM);
-  readonly #decoder = new Decoder();
+  readonly #small = new BufferPool(SMALL);
+  readonly #decoder = new Decoder((bytes) => this.#keep(bytes));
   readonly #encoder = new Encoder();
   readonly #pending = new Map<number, Request>();
   readonly #counters = new Float64Array(byCode.length);
   #buffer: PooledBuffer;
+  /** What the operation that runs now has kept of it. */
+  #kept: PooledBuffer | undefined;
   #watch: Registration | undefined;
   #ended = false;
   #resolveReady!: (reply: InitReply) => void;
@@ -168,31 +171,26 @@ export class Device {
       this.#fail(unique, ENOSYS);
       return;
     }
-    let small: PooledBuffer | undefined;
-    if (entry.name === 'write' && count <= this.#small.size) {
-      small = this.#small.take();
-      bytes.copy(small.bytes, 0, 0, count);
-      decoder.reset(small.bytes, small.view, count);
-      decoder.skip(IN_HEADER_SIZE);
-    }
     const body = entry.decode(decoder);
     if (decoder.overrun) {
       this.#fail(unique, EINVAL);
       return;
     }
     if (trace.enabled) trace('→ %s #%d node %d pid %d %s', entry.name, unique, nodeid, request.pid, brief(body));
-    let buffer: PooledBuffer | undefined;
-    if (decoder.kept) {
-      buffer = small ?? this.#buffer;
-      if (small === undefined) this.#buffer = this.#buffers.take();
-    }
+    const { lent } = decoder;
     let reply: unknown;
     try {
       reply = operation.call(this.#operations, body, request);
     } catch (error) {
+      // A buffer that it has kept is let go: nobody knows what still uses it.
+      this.#kept = undefined;
+      lent?.expire();
       this.#fail(unique, this.#errno(error));
       return;
     }
+    lent?.expire();
+    const buffer = this.#kept;
+    this.#kept = undefined;
     if (!isPromise(reply)) {
       this.#answer(entry, unique, reply);
       this.#release(buffer, reply);
@@ -211,6 +209,19 @@ export class Device {
         if (this.#pending.delete(unique)) this.#fail(unique, this.#errno(error));
       },
     );
+  }
+
+  /** A payload is to stay: with the buffer it is in, or in a smaller one. */
+  #keep(bytes: Uint8Array): Uint8Array {
+    if (bytes.length <= SMALL) {
+      const small = this.#small.take();
+      this.#kept = small;
+      small.bytes.set(bytes);
+      return small.bytes.subarray(0, bytes.length);
+    }
+    this.#kept = this.#buffer;
+    this.#buffer = this.#buffers.take();
+    return bytes;
   }
 
   #release(buffer: PooledBuffer | undefined, reply: unknown): void {
@@ -333,7 +344,12 @@ export class Device {
 /** A request's fields in one line; of data, the length. */
 function brief(body: unknown): string {
   const fields = Object.entries(body ?? {}) as [string, unknown][];
-  return fields.map(([name, value]) => `${name} ${value instanceof Uint8Array ? `${value.length} bytes` : String(value)}`).join(' ');
+  return fields
+    .map(([name, value]) => {
+      const bytes = value instanceof Payload ? value.bytes : value;
+      return `${name} ${bytes instanceof Uint8Array ? `${bytes.length} bytes` : String(bytes)}`;
+    })
+    .join(' ');
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {

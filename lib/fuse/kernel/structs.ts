@@ -1,6 +1,7 @@
 import { decodeText } from '../../protocol/text.js';
 import type { Timespec } from '../../protocol/types.js';
 import { OUT_HEADER_SIZE } from './constants.js';
+import { Payload } from './payload.js';
 
 /**
  * Readers and writers of the kernel's structures (native byte order: little endian on every host this package has system calls for).
@@ -11,12 +12,18 @@ import { OUT_HEADER_SIZE } from './constants.js';
 /** Walks one request. Reading past its end sets `overrun` and gives zeros, so that decoders never branch. */
 export class Decoder {
   overrun = false;
-  /** `payload` was called: the buffer stays in use until the request is answered. */
-  kept = false;
+  /** What `payload` gave of this request. */
+  lent: Payload | undefined;
   #bytes: Buffer = Buffer.alloc(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
   #at = 0;
   #end = 0;
+  readonly #keeper: ((bytes: Uint8Array) => Uint8Array) | undefined;
+
+  /** `keeper`: of a payload, see there. */
+  constructor(keeper?: (bytes: Uint8Array) => Uint8Array) {
+    this.#keeper = keeper;
+  }
 
   reset(bytes: Buffer, view: DataView, end: number): void {
     this.#bytes = bytes;
@@ -24,7 +31,7 @@ export class Decoder {
     this.#at = 0;
     this.#end = end;
     this.overrun = false;
-    this.kept = false;
+    this.lent = undefined;
   }
 
   get left(): number {
@@ -84,12 +91,11 @@ export class Decoder {
     return at < 0 ? new Uint8Array(0) : Uint8Array.prototype.slice.call(this.#bytes, at, at + size);
   }
 
-  /** The next bytes where they are: they go back to the device's pool when the request is answered. */
-  payload(size: number): Uint8Array {
+  /** The next bytes where they are. */
+  payload(size: number): Payload {
     const at = this.#take(size);
-    if (at < 0) return new Uint8Array(0);
-    this.kept = true;
-    return this.#bytes.subarray(at, at + size);
+    this.lent = new Payload(at < 0 ? new Uint8Array(0) : this.#bytes.subarray(at, at + size), this.#keeper);
+    return this.lent;
   }
 }
 

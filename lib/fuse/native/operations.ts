@@ -13,6 +13,7 @@ import {
   ROOT_ID,
 } from '../kernel/constants.js';
 import type { Body, OperationName } from '../kernel/opcodes.js';
+import { Payload } from '../kernel/payload.js';
 import { Early, Lent } from '../kernel/structs.js';
 import type { Calls } from './binding.js';
 import { type Paths, type Place, REPLACEMENT } from './paths.js';
@@ -150,7 +151,7 @@ export function nativeCalls(bridge: Bridge, paths: Paths, ready: () => void): Ca
     },
 
     async write(_, fh, buffer, size, low, high) {
-      const data = Buffer.from(buffer.subarray(0, size));
+      const data = new Payload(Buffer.from(buffer.subarray(0, size)));
       const reply = await paths.call('write', idOf(fh), { fh, offset: number(low, high), writeFlags: 0, flags: 0, data });
       return reply instanceof Early ? reply.count : reply;
     },

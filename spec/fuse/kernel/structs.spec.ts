@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Dirents } from '../../../lib/fuse/kernel/dirents.js';
 import { negotiate, putInit, takeInit } from '../../../lib/fuse/kernel/init.js';
 import { byCode, opcodes } from '../../../lib/fuse/kernel/opcodes.js';
+import { Payload } from '../../../lib/fuse/kernel/payload.js';
 import { Decoder, decodeDevice, Encoder, encodeDevice } from '../../../lib/fuse/kernel/structs.js';
 
 /** Bytes as the kernel lays them out: numbers of so many bits, or text. */
@@ -87,8 +88,16 @@ test('replies are laid out as the kernel reads them', () => {
 
 test('requests are read as the kernel writes them', () => {
   const write = decoder(Buffer.concat([bytes([64, 1], [64, 2 ** 40], [32, 3], [32, 4], [64, 5], [32, 6], [32, 0]), Buffer.from('abcdef')]));
-  expect(opcodes.write.decode(write)).toEqual({ fh: 1, offset: 2 ** 40, writeFlags: 4, flags: 6, data: Buffer.from('abc') });
-  expect([write.kept, write.overrun]).toEqual([true, false]);
+  const { data, ...body } = opcodes.write.decode(write);
+  expect(body).toEqual({ fh: 1, offset: 2 ** 40, writeFlags: 4, flags: 6 });
+  expect([data.bytes, write.lent === data, write.overrun]).toEqual([Buffer.from('abc'), true, false]);
+  // What nobody keeps is gone with the operation; what is kept stays as its keeper has it.
+  data.expire();
+  expect(() => data.bytes).toThrow('after its operation');
+  const kept = new Payload(Buffer.from('abc'), (lent) => Buffer.concat([lent, Buffer.from('!')]));
+  expect([kept.keep(), kept.keep()].map(String)).toEqual(['abc!', 'abc!']);
+  kept.expire();
+  expect(String(kept.bytes)).toBe('abc!');
   expect(opcodes.rename2.decode(decoder(bytes([64, 1], [32, 2], [32, 0], 'from', 'tö')))).toEqual({
     newDirectory: 1,
     flags: 2,

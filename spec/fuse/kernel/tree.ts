@@ -133,11 +133,12 @@ export function memoryTree(): { operations: Operations; lookups: () => number } 
     },
     write: async ({ offset, data }, { nodeid }) => {
       const file = at(nodeid);
+      const bytes = data.keep();
       // The payload must stay what it is until the answer, whatever else is read from the device meanwhile.
       await new Promise((resolve) => setImmediate(resolve));
-      if (file.data.length < offset + data.length) resize(file, offset + data.length);
-      file.data.set(data, offset);
-      return data.length;
+      if (file.data.length < offset + bytes.length) resize(file, offset + bytes.length);
+      file.data.set(bytes, offset);
+      return bytes.length;
     },
     opendir: () => ({ fh: 0, flags: 0 }),
     readdir: ({ offset, size }, { nodeid }) => list(nodeid, offset, size, false),
