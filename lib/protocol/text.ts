@@ -8,10 +8,22 @@ const encoder = new TextEncoder();
 
 /** The text of `bytes` from `start` up to `end`. */
 export function decodeText(bytes: Uint8Array, start = 0, end = bytes.length): string {
-  // Most names are short ASCII, for which a TextDecoder call costs several times the loop.
+  // Most names are short ASCII, for which a TextDecoder call costs several times the loop, and eight at a time half of one by one.
   if (end - start <= 48) {
     let text = '';
     let at = start;
+    for (; at + 8 <= end; at += 8) {
+      const a = bytes[at] as number;
+      const b = bytes[at + 1] as number;
+      const c = bytes[at + 2] as number;
+      const d = bytes[at + 3] as number;
+      const e = bytes[at + 4] as number;
+      const f = bytes[at + 5] as number;
+      const g = bytes[at + 6] as number;
+      const h = bytes[at + 7] as number;
+      if ((a | b | c | d | e | f | g | h) >= 0x80) break;
+      text += String.fromCharCode(a, b, c, d, e, f, g, h);
+    }
     for (; at < end; at++) {
       const byte = bytes[at] as number;
       if (byte >= 0x80) break;
