@@ -1,19 +1,23 @@
 import { type Dialect, HEADER_SIZE, VERSION_L, VERSION_LEGACY, VERSION_U } from './constants.js';
-import { Reader, u16At, u32At, Writer } from './cursor.js';
+import { u16At, u32At, Writer } from './cursor.js';
 import { ProtocolError } from './error.js';
-import type { Field } from './fields.js';
+import { readers, writers } from './hot.js';
+import { type Layout, layout, readFields, writeFields } from './layout.js';
 import { type Body, type MessageName, type MessageSpec, messages, messagesLegacy, messagesU } from './messages.js';
 
 /** A message as it is worked with: name, tag, fields. */
 export type Message = { [N in MessageName]: { name: N; tag: number; body: Body<N> } }[MessageName];
 
 /** One message of one dialect, ready for use. */
-interface Plan {
-  readonly name: MessageName;
+interface Plan extends Layout {
   readonly type: number;
-  readonly keys: readonly string[];
-  readonly fields: readonly Field<unknown>[];
+  /** The same as its fields, written out, where it is one of the frequent ones. */
+  readonly read: ((frame: Uint8Array) => unknown) | undefined;
+  readonly write: ((writer: Writer, body: never) => void) | undefined;
 }
+
+const hotReaders = new Map<string, Plan['read']>(Object.entries(readers));
+const hotWriters = new Map<string, Plan['write']>(Object.entries(writers));
 
 /**
  * Turns messages of one dialect into frames and back. `encode` gives a view that is never written again; `decode` gives a body
@@ -23,7 +27,6 @@ export class Codec {
   readonly dialect: Dialect;
   readonly #byType: (Plan | undefined)[] = new Array(256).fill(undefined);
   readonly #byName = new Map<string, Plan>();
-  readonly #reader = new Reader();
   readonly #writer = new Writer();
 
   constructor(dialect: Dialect = VERSION_L) {
@@ -32,7 +35,7 @@ export class Codec {
     if (dialect === VERSION_U) Object.assign(table, messagesU);
     if (dialect === VERSION_LEGACY) Object.assign(table, messagesLegacy);
     for (const [name, { type, fields }] of Object.entries(table)) {
-      const plan: Plan = { name: name as MessageName, type, keys: Object.keys(fields), fields: Object.values(fields) };
+      const plan: Plan = { ...layout(name as MessageName, fields), type, read: hotReaders.get(name), write: hotWriters.get(name) };
       this.#byType[type] = plan;
       this.#byName.set(name, plan);
     }
@@ -45,9 +48,12 @@ export class Codec {
 
   /** A whole frame, its payload copied in. A RangeError where a field cannot be written. */
   encode<N extends MessageName>(name: N, tag: number, body: Body<N>): Uint8Array {
-    const writer = this.#begin(name, tag);
+    const plan = this.#plan(name);
+    const writer = this.#writer;
+    writer.begin(name, plan.type, tag);
     try {
-      this.#fields(name, body as Readonly<Record<string, unknown>>, writer);
+      if (plan.write === undefined) writeFields(plan, body as Readonly<Record<string, unknown>>, writer);
+      else plan.write(writer, body as never);
       return writer.end();
     } catch (error) {
       writer.abandon();
@@ -55,25 +61,10 @@ export class Codec {
     }
   }
 
-  #begin(name: MessageName, tag: number): Writer {
-    const writer = this.#writer;
-    writer.begin(name, this.#plan(name).type, tag);
-    return writer;
-  }
-
   #plan(name: MessageName): Plan {
     const plan = this.#byName.get(name);
     if (plan === undefined) throw new RangeError(`${this.dialect} has no ${name}`);
     return plan;
-  }
-
-  #fields(name: MessageName, body: Readonly<Record<string, unknown>>, writer: Writer): void {
-    const { keys, fields } = this.#plan(name);
-    for (let index = 0; index < keys.length; index++) {
-      const key = keys[index] as string;
-      writer.field = key;
-      (fields[index] as Field<unknown>).write(writer, body[key]);
-    }
   }
 
   /** The first 23 bytes of a Twrite whose `count` bytes follow elsewhere. */
@@ -115,35 +106,18 @@ export class Codec {
     if (u32At(frame, 0) !== frame.length) throw new ProtocolError(`size ${u32At(frame, 0)} in a frame of ${frame.length} bytes`, 'size', 0);
     const plan = this.#byType[frame[4] as number];
     if (plan === undefined) throw new ProtocolError(`no message of ${this.dialect} has type ${frame[4]}`, 'type', 4);
-    return { name: plan.name, tag: u16At(frame, 5), body: this.#body(plan, frame) } as Message;
+    return { name: plan.name, tag: u16At(frame, 5), body: readBody(plan, frame) } as Message;
   }
 
   /** The fields of a frame whose size, type and tag the caller has seen. */
   decodeBody<N extends MessageName>(name: N, frame: Uint8Array): Body<N> {
-    return this.#body(this.#plan(name), frame) as Body<N>;
+    const plan = this.#byType[frame[4] as number];
+    return readBody(plan?.name === name ? plan : this.#plan(name), frame) as Body<N>;
   }
+}
 
-  #body({ name, keys, fields }: Plan, frame: Uint8Array): unknown {
-    const reader = this.#reader;
-    reader.reset(frame, HEADER_SIZE, name);
-    const body: Record<string, unknown> = {};
-    let beyond: ProtocolError | undefined;
-    for (let index = 0; index < keys.length; index++) {
-      const key = keys[index] as string;
-      reader.field = key;
-      try {
-        body[key] = (fields[index] as Field<unknown>).read(reader);
-      } catch (error) {
-        // A sound field that is too large for us leaves the reader behind itself, so the rest can still be judged.
-        if (!(error instanceof ProtocolError) || error.answer === undefined) throw error;
-        beyond ??= error;
-      }
-    }
-    if (beyond !== undefined) throw beyond;
-    reader.field = '';
-    if (reader.left !== 0) reader.fail(`${reader.left} bytes too many`);
-    return body;
-  }
+function readBody(plan: Plan, frame: Uint8Array): unknown {
+  return plan.read?.(frame) ?? readFields(plan, frame);
 }
 
 /** The tag of a frame of at least 7 bytes: known even where the body makes no sense, so that an error can answer it. */

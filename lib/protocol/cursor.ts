@@ -1,9 +1,11 @@
 import { ProtocolError } from './error.js';
 import { decodeText, encodeText, textBytes } from './text.js';
 
-// One 8-byte scratch serves all 64-bit numbers: a DataView for each frame would cost more than the copy.
-const scratch = new DataView(new ArrayBuffer(8));
-const scratchBytes = new Uint8Array(scratch.buffer);
+// One scratch serves all 64-bit numbers: to ask a frame for its buffer, or to make a DataView of it, would cost more than the copy.
+const whole = new BigUint64Array(1);
+const halves = new Uint32Array(whole.buffer);
+const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1;
+const HIGH = 1 - LOW;
 const TWO_32 = 0x100000000;
 
 /** Reads little-endian fields out of one frame. Every read checks its bounds; what does not fit is a ProtocolError. */
@@ -56,18 +58,15 @@ export class Reader {
   }
 
   u64(): bigint {
-    const at = this.#take(8);
-    const bytes = this.#bytes;
-    for (let index = 0; index < 8; index++) scratchBytes[index] = bytes[at + index] as number;
-    return scratch.getBigUint64(0, true);
+    return u64At(this.#bytes, this.#take(8));
   }
 
   /** An unsigned 64-bit size or offset; EOVERFLOW where a number cannot hold it. */
   size64(): number {
     const at = this.#take(8);
-    const high = u32At(this.#bytes, at + 4);
-    if (high >= 0x200000) this.fail('a size or offset beyond 2^53', at, 75);
-    return high * TWO_32 + u32At(this.#bytes, at);
+    const value = numberAt(this.#bytes, at);
+    if (value > Number.MAX_SAFE_INTEGER) this.fail('a size or offset beyond 2^53', at, 75);
+    return value;
   }
 
   /** As size64, but all ones, "leave it as it is" in a Twstat (stat(5)), give -1. */
@@ -111,6 +110,18 @@ export function u16At(bytes: Uint8Array, at: number): number {
   return (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
 }
 
+/** The little-endian u64 at `at`. */
+export function u64At(bytes: Uint8Array, at: number): bigint {
+  halves[LOW] = u32At(bytes, at);
+  halves[HIGH] = u32At(bytes, at + 4);
+  return whole[0] as bigint;
+}
+
+/** The unsigned 64 bits at `at` as a number, which is exact up to 2^53. */
+export function numberAt(bytes: Uint8Array, at: number): number {
+  return u32At(bytes, at + 4) * TWO_32 + u32At(bytes, at);
+}
+
 /** The size of a slab: some hundred small messages. */
 const SLAB = 32 * 1024;
 
@@ -120,6 +131,8 @@ const SLAB = 32 * 1024;
  */
 export class Writer {
   #bytes: Uint8Array;
+  #buffer: ArrayBuffer;
+  #view: DataView | undefined;
   #start = 0;
   at = 0;
   /** The message and field that is written, for the error that may come. */
@@ -128,7 +141,8 @@ export class Writer {
 
   /** `room`: bytes of the first slab. */
   constructor(room = SLAB) {
-    this.#bytes = new Uint8Array(room);
+    this.#buffer = new ArrayBuffer(room);
+    this.#bytes = new Uint8Array(this.#buffer);
   }
 
   /** What was written since the last frame ended, where no frame is meant: a view. */
@@ -153,9 +167,9 @@ export class Writer {
   /** Ends the frame, of which `payload` more bytes follow elsewhere. */
   end(payload = 0): Uint8Array {
     const start = this.#start;
-    const frame = this.#bytes.subarray(start, this.at);
-    putU32(this.#bytes, start, frame.length + payload);
-    return frame;
+    const length = this.at - start;
+    putU32(this.#bytes, start, length + payload);
+    return new Uint8Array(this.#buffer, start, length);
   }
 
   /** Drops the frame that was begun. */
@@ -166,7 +180,9 @@ export class Writer {
   #room(count: number): void {
     if (this.at + count <= this.#bytes.length) return;
     const begun = this.#bytes.subarray(this.#start, this.at);
-    const bytes = new Uint8Array(Math.max(SLAB, 2 * (begun.length + count)));
+    this.#buffer = new ArrayBuffer(Math.max(SLAB, 2 * (begun.length + count)));
+    this.#view = undefined;
+    const bytes = new Uint8Array(this.#buffer);
     bytes.set(begun);
     this.#bytes = bytes;
     this.at = begun.length;
@@ -197,13 +213,33 @@ export class Writer {
 
   u64(value: bigint): void {
     this.#room(8);
-    scratch.setBigUint64(0, value, true);
-    this.#bytes.set(scratchBytes, this.at);
+    whole[0] = value;
+    putU32(this.#bytes, this.at, halves[LOW] as number);
+    putU32(this.#bytes, this.at + 4, halves[HIGH] as number);
     this.at += 8;
   }
 
-  size64(value: number): void {
+  /** The slab as it is now. */
+  get view(): DataView {
+    this.#view ??= new DataView(this.#buffer);
+    return this.#view;
+  }
+
+  /** Leaves room for `count` bytes, which the caller writes into `view`; gives where. */
+  reserve(count: number): number {
+    this.#room(count);
+    const at = this.at;
+    this.at = at + count;
+    return at;
+  }
+
+  /** Refuses what is no size or offset. */
+  checkSize64(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) this.fail(`${value} is no size or offset`);
+  }
+
+  size64(value: number): void {
+    this.checkSize64(value);
     this.i64(value);
   }
 
@@ -234,6 +270,13 @@ export class Writer {
   }
 
   str(text: string): void {
+    const most = 3 * text.length;
+    if (most <= 0xffff && this.at + 2 + most <= this.#bytes.length) {
+      const length = encodeText(text, this.#bytes, this.at + 2);
+      this.u16(length);
+      this.at += length;
+      return;
+    }
     const length = textBytes(text);
     if (length > 0xffff) this.fail(`a string of ${length} bytes; 65,535 is the most`);
     this.#room(2 + length);

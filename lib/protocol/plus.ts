@@ -1,6 +1,7 @@
+import { ATTRIBUTES, putAttributes, putQid, takeAttributes, takeQid } from './attributes.js';
 import { Reader, u16At } from './cursor.js';
 import { decodeText, encodeText, textBytes } from './text.js';
-import type { Attributes, DirectoryEntry, Timespec } from './types.js';
+import type { Attributes, DirectoryEntry } from './types.js';
 
 /**
  * Set in the count of a Treaddir, it asks for the entries' attributes along with them. Only our own server knows it, and only after it was
@@ -14,10 +15,8 @@ export interface EntryPlus {
   readonly attributes: Attributes | undefined;
 }
 
-/** Bytes of an entry of Rreaddir beside its name, and of the fields of Rgetattr, which are here in the same order. */
+/** Bytes of an entry of Rreaddir beside its name; its attributes follow as the fields of an Rgetattr. */
 const ENTRY = 24;
-const ATTRIBUTES = 153;
-const TWO_32 = 0x100000000;
 
 /** How many bytes an entry of that name takes at most. */
 export function entryPlusBytes(name: string): number {
@@ -45,42 +44,6 @@ export function encodeEntriesPlus(entries: readonly EntryPlus[]): Uint8Array {
     at += ATTRIBUTES;
   }
   return bytes.subarray(0, at);
-}
-
-function putQid(view: DataView, at: number, { type, version, path }: Attributes['qid']): void {
-  view.setUint8(at, type);
-  view.setUint32(at + 1, version, true);
-  view.setBigUint64(at + 5, path, true);
-}
-
-function putAttributes(view: DataView, at: number, attributes: Attributes): void {
-  view.setBigUint64(at, attributes.valid, true);
-  putQid(view, at + 8, attributes.qid);
-  view.setUint32(at + 21, attributes.mode, true);
-  view.setUint32(at + 25, attributes.uid, true);
-  view.setUint32(at + 29, attributes.gid, true);
-  putNumber(view, at + 33, attributes.nlink);
-  view.setBigUint64(at + 41, attributes.rdev, true);
-  putNumber(view, at + 49, attributes.size);
-  putNumber(view, at + 57, attributes.blksize);
-  putNumber(view, at + 65, attributes.blocks);
-  putTime(view, at + 73, attributes.atime);
-  putTime(view, at + 89, attributes.mtime);
-  putTime(view, at + 105, attributes.ctime);
-  putTime(view, at + 121, attributes.btime);
-  view.setBigUint64(at + 137, attributes.gen, true);
-  view.setBigUint64(at + 145, attributes.dataVersion, true);
-}
-
-/** Negative ones in two's complement. */
-function putNumber(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value, true);
-  view.setUint32(at + 4, Math.floor(value / TWO_32), true);
-}
-
-function putTime(view: DataView, at: number, { sec, nsec }: Timespec): void {
-  putNumber(view, at, sec);
-  putNumber(view, at + 8, nsec);
 }
 
 const reader = new Reader();
@@ -144,46 +107,4 @@ class Undecoded implements EntryPlus {
     }
     return this.#attributes;
   }
-}
-
-function takeQid(view: DataView, at: number): Attributes['qid'] {
-  return { type: view.getUint8(at), version: view.getUint32(at + 1, true), path: view.getBigUint64(at + 5, true) };
-}
-
-function takeAttributes(view: DataView, at: number): Attributes | undefined {
-  const attributes: Attributes = {
-    valid: view.getBigUint64(at, true),
-    qid: takeQid(view, at + 8),
-    mode: view.getUint32(at + 21, true),
-    uid: view.getUint32(at + 25, true),
-    gid: view.getUint32(at + 29, true),
-    nlink: takeNumber(view, at + 33),
-    rdev: view.getBigUint64(at + 41, true),
-    size: takeNumber(view, at + 49),
-    blksize: takeNumber(view, at + 57),
-    blocks: takeNumber(view, at + 65),
-    atime: takeTime(view, at + 73),
-    mtime: takeTime(view, at + 89),
-    ctime: takeTime(view, at + 105),
-    btime: takeTime(view, at + 121),
-    gen: view.getBigUint64(at + 137, true),
-    dataVersion: view.getBigUint64(at + 145, true),
-  };
-  const { nlink, size, blksize, blocks, atime, mtime, ctime, btime } = attributes;
-  for (const number of [nlink, size, blksize, blocks, atime.nsec, mtime.nsec, ctime.nsec, btime.nsec]) {
-    if (number > Number.MAX_SAFE_INTEGER) return undefined;
-  }
-  return attributes;
-}
-
-function takeNumber(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
-}
-
-function takeTime(view: DataView, at: number): Timespec {
-  const sec = view.getInt32(at + 4, true) * TWO_32 + view.getUint32(at, true);
-  return {
-    sec: Number.isSafeInteger(sec) ? sec : Math.sign(sec) * Number.MAX_SAFE_INTEGER,
-    nsec: takeNumber(view, at + 8),
-  };
 }
