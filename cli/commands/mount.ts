@@ -5,6 +5,7 @@ import { runInBackground, tellReady } from '../background.js';
 import { type ConnectionArguments, clientOptions, connectionOptions } from '../connection.js';
 import { json } from '../format.js';
 import { example } from '../help.js';
+import { compileSoon } from '../hurry.js';
 import { fromMountHelper } from '../mount-helper.js';
 import { accessOf, applyMountOptions, backendOf, cacheMode, locksOf, type MountRequest, retryOf } from '../mount-options.js';
 
@@ -93,6 +94,7 @@ function requestOf(argv: MountArguments): MountRequest {
 }
 
 async function serveMount(request: MountRequest, argv: MountArguments): Promise<void> {
+  compileSoon();
   const { connect } = await import('../../lib/index.js');
   const fuse = await import('../../lib/fuse/index.js');
   const { address, connection, retry } = request;

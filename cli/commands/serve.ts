@@ -5,6 +5,7 @@ import { type ExportArgument, parseExport, parseFsdev } from '../exports.js';
 import { UsageError } from '../failure.js';
 import { json } from '../format.js';
 import { example } from '../help.js';
+import { compileSoon } from '../hurry.js';
 import { untilStopped } from '../signals.js';
 
 interface ServeArguments {
@@ -74,6 +75,7 @@ export const serve: CommandModule<object, ServeArguments> = {
 async function run(argv: ServeArguments): Promise<void> {
   const trees = [...(argv.export ?? []).map(parseExport), ...(argv.fsdev ?? []).map(parseFsdev)];
   if (trees.length === 0 && !argv.ctl) throw new UsageError('serve what? --export DIR');
+  compileSoon();
   const { controlBackend, formatEvent, localBackend, notifyReady, Server } = await import('../../lib/server/index.js');
   const { version } = await import('../version.js');
   const server = new Server({

@@ -34,17 +34,21 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
     return bridge.with(nodes.get(request.nodeid), request, (fid, o) => readValue(fid, name, limit, end, o), true);
   }
 
+  async function got(name: string, size: number, request: Request): Promise<Uint8Array | { size: number } | number> {
+    if (!(await serves(name))) return EOPNOTSUPP;
+    return sized(await value(name, XATTR_SIZE_MAX, request), size);
+  }
+
   const sized = (bytes: Uint8Array, size: number): Uint8Array | { size: number } | number => {
     if (size === 0) return { size: bytes.length };
     return bytes.length > size ? ERANGE : bytes;
   };
 
   return {
-    async getxattr({ name, size }, request) {
+    getxattr({ name, size }, request) {
       // Before the first write of a file the kernel asks for its capabilities, which a new one has none of.
-      if (nodes.get(request.nodeid).bareUntil > performance.now() && name.startsWith('security.')) return ENODATA;
-      if (!(await serves(name))) return EOPNOTSUPP;
-      return sized(await value(name, XATTR_SIZE_MAX, request), size);
+      if (nodes.get(request.nodeid).bareUntil > request.at && name.startsWith('security.')) return ENODATA;
+      return got(name, size, request);
     },
 
     async listxattr({ size }, request) {

@@ -56,6 +56,16 @@ export function write(fd: number, buffer: Uint8Array, start = 0, length = buffer
   return outcome(calls().write(fd, address(buffer) + inside(buffer, start, length), length));
 }
 
+/** read(2) of at most `length` bytes to where `address` said that a buffer of the caller's is: for one that is read into again and again. */
+export function readTo(fd: number, at: number, length: number): number {
+  return outcome(calls().read(fd, at, length));
+}
+
+/** write(2) of `length` bytes from where `address` said that a buffer of the caller's is. */
+export function writeFrom(fd: number, at: number, length: number): number {
+  return outcome(calls().write(fd, at, length));
+}
+
 /** As `write`, on the thread pool: for writes that may wait for what this thread is yet to do. */
 export function writeInBackground(fd: number, buffer: Uint8Array): Promise<number> {
   // Captured by the callback, so the bytes stay where they are until the call is over.

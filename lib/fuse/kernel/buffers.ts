@@ -1,7 +1,11 @@
+import { address } from '../../sys/libc.js';
+
 /** A buffer that one request is read into, with its view made once. */
 export interface PooledBuffer {
   readonly bytes: Buffer;
   readonly view: DataView;
+  /** Where its bytes are in memory, for system calls: asking costs as much as the call. */
+  readonly address: number;
   /** Where it goes back to. */
   readonly pool: BufferPool;
 }
@@ -27,7 +31,7 @@ export class BufferPool {
     const free = this.#free.pop();
     if (free !== undefined) return free;
     const bytes = Buffer.allocUnsafeSlow(this.size);
-    return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), pool: this };
+    return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), address: address(bytes), pool: this };
   }
 
   give(buffer: PooledBuffer): void {

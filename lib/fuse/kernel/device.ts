@@ -1,8 +1,8 @@
 import debug from 'debug';
 import { errnoName } from '../../protocol/errno.js';
 import { errnoOf } from '../../protocol/error.js';
-import { close, EAGAIN, EINTR, read, write, writev } from '../../sys/io.js';
-import { SystemError } from '../../sys/libc.js';
+import { close, EAGAIN, EINTR, readTo, writeFrom, writev } from '../../sys/io.js';
+import { address, SystemError } from '../../sys/libc.js';
 import { POLLIN, poller, type Registration } from '../../sys/poller.js';
 import { BufferPool, type PooledBuffer } from './buffers.js';
 import { HEADER_ROOM, IN_HEADER_SIZE, KERNEL_VERSION, OLDEST_MINOR } from './constants.js';
@@ -51,6 +51,7 @@ export class Device {
   readonly #small = new BufferPool(SMALL);
   readonly #decoder = new Decoder((bytes) => this.#keep(bytes));
   readonly #encoder = new Encoder();
+  readonly #reply = address(this.#encoder.bytes);
   readonly #pending = new Map<number, Request>();
   readonly #counters = new Float64Array(byCode.length);
   #buffer: PooledBuffer;
@@ -129,11 +130,14 @@ export class Device {
   }
 
   #readable(): void {
+    // Who works alone sends nothing more before it has its answer, so that a second read would find nothing; if it does, the next turn does.
+    const alone = this.#pending.size === 0;
     for (let turn = 0; turn < BATCH && !this.#ended; turn++) {
-      const { bytes } = this.#buffer;
-      const count = read(this.#fd, bytes);
+      const { bytes, address: at } = this.#buffer;
+      const count = readTo(this.#fd, at, bytes.length);
       if (count > 0) {
         this.#take(count);
+        if (alone) return;
       } else if (count === EAGAIN) {
         return;
       } else if (count === ENODEV || count === ECONNABORTED || count === 0) {
@@ -325,7 +329,7 @@ export class Device {
     if (trace.enabled) trace('← #%d %s', unique, errno === 0 ? `${encoder.size + encoder.extra} bytes` : errnoName(errno));
     let result: number;
     if (encoder.extra === 0) {
-      result = write(this.#fd, encoder.bytes, 0, encoder.size);
+      result = writeFrom(this.#fd, this.#reply, encoder.size);
     } else {
       encoder.parts.unshift(encoder.bytes.subarray(0, encoder.size));
       result = writev(this.#fd, encoder.parts);

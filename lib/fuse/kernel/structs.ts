@@ -111,6 +111,7 @@ export class Encoder {
 
   reset(): void {
     this.size = OUT_HEADER_SIZE;
+    if (this.extra === 0) return;
     this.extra = 0;
     this.parts.length = 0;
   }
