@@ -31,14 +31,80 @@ export const sharedThreads: Threads = {
   close() {},
 };
 
-/** Milliseconds that a call waits for a thread before there is one more. */
-const PATIENCE = 10;
+/**
+ * Milliseconds that a call waits for a thread before there is one more: a part of the time that starting one takes, which is a second where a processor is
+ * emulated, but no more than a caller bears behind a call that hangs.
+ */
+const PATIENCE_LEAST = 10;
+const PATIENCE_MOST = 250;
+let patience = PATIENCE_LEAST;
 
 interface Job {
-  name: CallName;
-  words: readonly Word[];
-  resolve: (result: number) => void;
-  reject: (error: Error) => void;
+  readonly name: CallName;
+  readonly words: readonly Word[];
+  readonly resolve: (result: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A thread that makes one call at a time, for whoever has it. It does not keep the process alive while it has nothing to do. */
+class CallThread {
+  readonly #worker: Worker;
+  #job: Job | undefined;
+  #free: ((thread: CallThread) => void) | undefined;
+  ended = false;
+
+  constructor() {
+    const begun = performance.now();
+    const worker = new Worker(SOURCE, { eval: true, workerData: { koffi: koffiPath(), prototypes }, execArgv: [], stdin: false });
+    worker.once('online', () => {
+      patience = Math.min(PATIENCE_MOST, Math.max(PATIENCE_LEAST, (performance.now() - begun) / 4));
+    });
+    worker.on('message', (result: number) => this.#done(result, undefined));
+    worker.on('error', (error) => this.#failed(error));
+    worker.on('exit', () => this.#failed(new Error('a thread for system calls ended')));
+    worker.unref();
+    this.#worker = worker;
+  }
+
+  /** Makes a call. `free` is told when the thread can have another one. */
+  run(job: Job, free: (thread: CallThread) => void): void {
+    this.#job = job;
+    this.#free = free;
+    this.#worker.ref();
+    this.#worker.postMessage([job.name, job.words]);
+  }
+
+  #done(result: number, error: Error | undefined): void {
+    const job = this.#job;
+    const free = this.#free;
+    this.#job = this.#free = undefined;
+    this.#worker.unref();
+    free?.(this);
+    if (error === undefined) job?.resolve(result);
+    else job?.reject(error);
+  }
+
+  #failed(error: Error): void {
+    this.ended = true;
+    const at = stock.indexOf(this);
+    if (at >= 0) stock.splice(at, 1);
+    this.#done(0, error);
+  }
+
+  end(): void {
+    this.ended = true;
+    void this.#worker.terminate();
+  }
+}
+
+/** Threads that have nothing to do: a file system's first call takes one that another has used, or that was made ready, as it takes long to start one. */
+const stock: CallThread[] = [];
+/** Those who may use them. */
+let users = 0;
+
+/** Has a thread ready before somebody waits for it. */
+export function readyThread(): void {
+  if (stock.length === 0) stock.push(new CallThread());
 }
 
 /**
@@ -47,21 +113,20 @@ interface Job {
  */
 export class OwnThreads implements Threads {
   readonly #most: number;
-  readonly #idle: Worker[] = [];
-  readonly #busy = new Map<Worker, Job>();
+  #busy = 0;
   readonly #queue: Job[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(most = 32) {
     this.#most = most;
+    users++;
   }
 
   call(name: CallName, words: readonly Word[]): Promise<number> {
     return new Promise((resolve, reject) => {
       const job = { name, words, resolve, reject };
-      const worker = this.#idle.pop() ?? (this.#busy.size === 0 ? this.#grow() : undefined);
-      if (worker !== undefined) this.#give(worker, job);
+      if (this.#busy < this.#most && (stock.length > 0 || this.#busy === 0)) this.#give(stock.pop() ?? new CallThread(), job);
       else {
         this.#queue.push(job);
         this.#watch();
@@ -69,57 +134,39 @@ export class OwnThreads implements Threads {
     });
   }
 
+  /** Its threads end once nobody has any use for them. Idempotent. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
-    for (const worker of this.#idle.splice(0)) void worker.terminate();
+    users--;
+    if (users === 0) for (const thread of stock.splice(0)) thread.end();
   }
 
   /** One more thread once the first of the queue has waited long enough. */
   #watch(): void {
-    if (this.#timer !== undefined || this.#queue.length === 0 || this.#busy.size >= this.#most) return;
+    if (this.#timer !== undefined || this.#queue.length === 0 || this.#busy >= this.#most) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const job = this.#queue.shift();
       if (job === undefined) return;
-      this.#give(this.#grow(), job);
+      this.#give(stock.pop() ?? new CallThread(), job);
       this.#watch();
-    }, PATIENCE);
+    }, patience);
   }
 
-  #grow(): Worker {
-    const koffi = koffiPath();
-    const worker = new Worker(SOURCE, { eval: true, workerData: { koffi, prototypes }, execArgv: [], stdin: false });
-    worker.on('message', (result: number) => this.#done(worker, result));
-    worker.on('error', (error) => this.#failed(worker, error));
-    worker.on('exit', () => this.#failed(worker, new Error('a thread for system calls ended')));
-    return worker;
+  #give(thread: CallThread, job: Job): void {
+    this.#busy++;
+    thread.run(job, this.#freed);
   }
 
-  #give(worker: Worker, job: Job): void {
-    this.#busy.set(worker, job);
-    worker.ref();
-    worker.postMessage([job.name, job.words]);
-  }
-
-  #done(worker: Worker, result: number): void {
-    const job = this.#busy.get(worker);
+  readonly #freed = (thread: CallThread): void => {
+    this.#busy--;
     const next = this.#queue.shift();
-    if (next !== undefined) this.#give(worker, next);
-    else {
-      this.#busy.delete(worker);
-      worker.unref();
-      if (this.#closed) void worker.terminate();
-      else this.#idle.push(worker);
-    }
-    job?.resolve(result);
-  }
-
-  #failed(worker: Worker, error: Error): void {
-    this.#busy.get(worker)?.reject(error);
-    this.#busy.delete(worker);
-    const at = this.#idle.indexOf(worker);
-    if (at >= 0) this.#idle.splice(at, 1);
-  }
+    if (next !== undefined) this.#give(thread.ended ? new CallThread() : thread, next);
+    else if (thread.ended) return;
+    else if (users === 0) thread.end();
+    else stock.push(thread);
+  };
 }
 
 /** What such a thread runs: plain JavaScript that needs nothing but koffi, so that it starts wherever this package does. */

@@ -126,6 +126,21 @@ test('more calls than threads wait in turn, and threads that are let go of end',
   threads.close();
 });
 
+test('a thread that has nothing to do is the next one’s, whoever that is', async () => {
+  const stat = (threads: OwnThreads) => run(new Files(threads).statAt(AT_FDCWD, '/proc/self'));
+  const tasks = () => readdirSync('/proc/self/task').length;
+  const first = new OwnThreads();
+  expect(await stat(first)).toBe(0);
+  const before = tasks();
+  const others = Array.from({ length: 8 }, () => new OwnThreads());
+  for (const other of others) expect(await stat(other)).toBe(0);
+  expect(tasks()).toBeLessThanOrEqual(before);
+  for (const threads of [first, ...others]) {
+    threads.close();
+    threads.close();
+  }
+});
+
 test('numbers the kernel packs', () => {
   expect(makedev(8, 1)).toBe(0x801n);
   expect(makedev(4, 300)).toBe(0x10042cn);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ErrnoError } from '../../protocol/error.js';
 import { run } from '../../sys/op.js';
-import { sharedThreads } from '../../sys/threads.js';
+import { readyThread, sharedThreads } from '../../sys/threads.js';
 import type { Awaitable, Backend, BackendNode } from '../backend.js';
 import { HostModel } from './host.js';
 import { MappedFileModel } from './mapped-file.js';
@@ -53,6 +53,19 @@ function descriptorLimit(): number {
   return match?.[1] === undefined ? 1024 : Number(match[1]);
 }
 
+/** Whether other file systems are mounted below a path, which may be of the kind that can hang. */
+function spansMounts(path: string): boolean {
+  const prefix = path === '/' ? path : `${path}/`;
+  try {
+    // proc(5): the fifth field is where it is mounted.
+    return readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .some((line) => (line.split(' ')[4] ?? '').startsWith(prefix) && line.split(' ')[4] !== '/');
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Serves the directory `path` and what is below it, with one of QEMU's security models. Rejects with ENOENT or ENOTDIR where
  * there is no such directory, with EPERM for passthrough without root, with a TypeError for options that are none. Linux only.
@@ -60,7 +73,9 @@ function descriptorLimit(): number {
 export async function localBackend(path: string, options: LocalOptions = {}): Promise<LocalBackend> {
   const settings = settle(resolve(path), options, descriptorLimit());
   try {
-    return new LocalBackend(await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings))));
+    const tree = await run(Tree.plant(new Work(sharedThreads), settings, modelOf(settings)));
+    if (tree.root.device.threads !== sharedThreads || spansMounts(settings.path)) readyThread();
+    return new LocalBackend(tree);
   } catch (error) {
     throw error instanceof ErrnoError ? new ErrnoError(error.errno, { syscall: 'open', path }) : error;
   }
