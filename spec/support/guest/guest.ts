@@ -221,8 +221,8 @@ function qemuArguments(options: GuestOptions, image: string, directory: Temporar
   const forwards = [...ports].map(([inside, outside]) => `,hostfwd=tcp:127.0.0.1:${outside}-:${inside}`).join('');
   const words = ['console=ttyS0', 'quiet', 'panic=-1', 'random.trust_cpu=on', 'mitigations=off', options.pid1 ? 'ninep.pid1' : '', append];
   return [
-    // KVM hangs on machines like CI's; the emulator is slow and sure.
-    ...['-machine', 'q35', '-accel', 'tcg', '-cpu', 'max', '-smp', '1', '-m', String(memory), '-nodefaults', '-display', 'none'],
+    // KVM hangs on machines like CI's; the emulator is slow and sure, and a fifth level of page tables only makes it slower.
+    ...['-machine', 'q35', '-accel', 'tcg', '-cpu', 'max,la57=off', '-smp', '1', '-m', String(memory), '-nodefaults', '-display', 'none'],
     ...(options.reboot ? [] : ['-no-reboot']),
     ...['-kernel', image, '-initrd', directory.join('initrd'), '-append', words.filter((word) => word !== '').join(' ')],
     ...['-chardev', `file,id=console,path=${directory.join('console')}`, '-serial', 'chardev:console', '-serial', 'stdio'],

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from '../child.js';
+import { which } from '../requires.js';
 
 /** Drivers the guest loads, with what they depend on. */
 const MODULES = ['virtio_pci', 'virtio_net', 'virtio_console', 'virtio-rng', '9p', '9pnet_fd', '9pnet_virtio', 'fuse', 'vsock_loopback'];
@@ -14,6 +15,7 @@ export const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cac
 export interface Kernel {
   /** As `uname -r` in the guest says. */
   release: string;
+  /** What QEMU's -kernel takes. */
   image: string;
   /** The folder of the modules, with `order` naming them so that each follows what it needs. */
   modules: string;
@@ -29,7 +31,32 @@ export function kernel(): Promise<Kernel> {
 
 async function find(): Promise<Kernel> {
   const folder = join(cache, 'kernel');
-  return cached(folder) ?? (await fetchKernel(folder));
+  const kernel = cached(folder) ?? (await fetchKernel(folder));
+  return { ...kernel, image: (await unpacked(kernel.image)) ?? kernel.image };
+}
+
+/**
+ * The ELF within a bzImage, kept beside it: QEMU starts it through its PVH note, and an emulated processor need not unpack it, which is
+ * half of a boot. Undefined where there is no xz, or the kernel was packed with something else; the bzImage does the same then.
+ */
+async function unpacked(image: string): Promise<string | undefined> {
+  const kept = join(dirname(image), 'vmlinux');
+  if (existsSync(kept)) return kept;
+  const bytes = await readFile(image);
+  // Documentation/x86/boot.rst of Linux: setup_sects, payload_offset, payload_length.
+  const at = (bytes.readUInt8(0x1f1) + 1) * 512 + bytes.readUInt32LE(0x248);
+  const payload = bytes.subarray(at, at + bytes.readUInt32LE(0x24c));
+  if (which('xz') === undefined || payload.toString('latin1', 0, 6) !== '\xfd7zXZ\0') return undefined;
+  const work = `${kept}.${process.pid}`;
+  try {
+    await writeFile(`${work}.xz`, payload);
+    // Behind the stream is its length.
+    await run('xz', ['--decompress', '--single-stream', `${work}.xz`], { timeout: 60_000 });
+    await rename(work, kept);
+  } finally {
+    await rm(`${work}.xz`, { force: true });
+  }
+  return kept;
 }
 
 function cached(folder: string): Kernel | undefined {
