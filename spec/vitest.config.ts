@@ -11,10 +11,13 @@ const everything =
   process.env['NINEP_REQUIRE'] === 'all' || process.argv.some((word) => word.startsWith('spec/') && !word.endsWith('.config.ts'));
 if (!everything) console.log(`left out, for they take long: ${long.join(' ')} (NINEP_REQUIRE=all, or a name, runs them)`);
 
-/** Those that take a minute and more, the longest first: one that begins last would leave the other workers with nothing to do. */
+/**
+ * Those that take a minute and more begin first, for one that begins last leaves the other workers with nothing to do; and those that
+ * mostly wait (faults, peers, recovery) beside those that take a processor of their own.
+ */
 const first = [
-  ...['e2e/guest-linux', 'e2e/mount-workloads', 'e2e/ordinary-user', 'e2e/mount-posix', 'fuse/native', 'bridge/faults', 'interop/peers'],
-  ...['e2e/recovery', 'e2e/guest-bridge', 'e2e/mount-faults', 'fuzz/', 'e2e/guest-', 'server/local/contract', 'package/'],
+  ...['e2e/guest-linux', 'e2e/ordinary-user', 'bridge/faults', 'interop/peers', 'e2e/mount-workloads', 'e2e/mount-posix', 'e2e/recovery'],
+  ...['fuse/native', 'e2e/guest-bridge', 'e2e/mount-faults', 'fuzz/', 'e2e/guest-', 'server/local/contract', 'package/'],
 ];
 
 class LongestFirst extends BaseSequencer {
