@@ -24,7 +24,16 @@ requires('mount', 'fusermount3')('an ordinary user', () => {
     if (readable.code !== 0) context.skip(`${root} is not readable by everybody`);
     await using home = new TemporaryDirectory('ordinary');
     chmodSync(home.path, 0o777);
-    const vitest = [`${root}/node_modules/vitest/vitest.mjs`, 'run', '--configLoader', 'runner', '--config', 'spec/vitest.config.ts'];
+    const vitest = [
+      `${root}/node_modules/vitest/vitest.mjs`,
+      'run',
+      '--configLoader',
+      'runner',
+      '--config',
+      'spec/vitest.config.ts',
+      '--maxWorkers',
+      '2',
+    ];
     const { code, stdout, stderr } = await run('setpriv', [...AS_NOBODY, process.execPath, ...vitest, ...SUITES], {
       cwd: root,
       check: false,
