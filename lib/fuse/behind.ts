@@ -88,6 +88,8 @@ export class Behind {
     if (this.#flights.size >= ENOUGH && bytes.length <= SMALL) {
       const limit = Math.min(GATHERED, handle.pin.fid.iounit);
       if (bytes.length <= limit / 2) {
+        // Whoever is killed is not waited for: the file may be released before this leaves.
+        handle.pin.hold();
         this.#gathering = { handle, start: offset, end: offset, bytes: this.#buffers.take(limit), limit };
         this.#gather(this.#gathering, bytes);
         return bytes.length;
@@ -110,7 +112,10 @@ export class Behind {
     if (gathering === undefined) return;
     this.#gathering = undefined;
     const { handle, start, end, bytes } = gathering;
-    void this.#fly(handle, start, bytes.subarray(0, end - start)).then(() => this.#buffers.give(bytes));
+    void this.#fly(handle, start, bytes.subarray(0, end - start)).then(() => {
+      this.#buffers.give(bytes);
+      handle.pin.drop();
+    });
   }
 
   #fly(handle: FileHandle, start: number, data: Uint8Array): Promise<void> {

@@ -178,6 +178,20 @@ test('one error is told to the handle that gathered, once', async () => {
   await ask('release', other.nodeid, { fh: other.fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
 });
 
+test('what has gathered leaves even if the file is released without a flush, as it is when its writer is killed', async () => {
+  const gate = door();
+  const killed = await opened('f');
+  // With these, a fid that nobody holds is clunked at once.
+  const crowd = await Promise.all(Array.from({ length: 15 }, () => client.root.walk(['f'])));
+  hold = () => gate.promise;
+  for (let index = 0; index < 5; index++) await write(index * 1000, piece(index), killed);
+  await ask('release', killed.nodeid, { fh: killed.fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
+  gate.open();
+  for (const fid of crowd) bridge.tree.clunker.give(fid);
+  await flush();
+  expect(differences(await content(), Buffer.concat([0, 1, 2, 3, 4].map(piece)))).toBe('none');
+});
+
 test('whatever is written in whatever order ends up as on a disk', async () => {
   const random = new Random();
   console.log(`seed ${random.seed}`);
