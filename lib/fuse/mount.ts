@@ -34,8 +34,9 @@ export interface MountOptions {
   /** `remote` (the default): fcntl and flock locks are the server's. `local`: they hold on this host only. */
   locks?: 'remote' | 'local';
   /**
-   * Under `open`: a write returns while it is on its way to the server (up to 4 MiB of each file). Close, fsync, locks, and everybody who looks at the file
-   * through this mount wait for it; an error is told at the next write, at fsync or at close. Default: true. O_SYNC, O_APPEND and O_DIRECT wait always.
+   * Under `open`: a write returns while it is on its way to the server (up to 4 MiB of each file; small ones that follow one another leave together). Close,
+   * fsync, locks, and everybody who looks at the file through this mount wait for it; an error is told at the next write, at fsync or at close. Default:
+   * true. O_SYNC, O_APPEND and O_DIRECT wait always.
    */
   writeBehind?: boolean;
   /** POSIX ACLs. Default: where the tree's root has them. */
