@@ -32,6 +32,19 @@ backendContract(
   shape,
 );
 
+test('times beyond what a Date holds are cut, and the file stays of use', async () => {
+  const volume = Volume.fromJSON({ '/export/f': 'content' });
+  const backend = new NodeFsBackend(createFsFromVolume(volume).promises as unknown as PromisesLike, { root: '/export' });
+  await using server = new Server({ exports: { tree: backend } });
+  const c = await RawClient.attached(server);
+  const fid = await c.walk('f');
+  const change = { valid: 0x1b0, mode: 0, uid: 0, gid: 0, size: 0 };
+  const times = { atime: { sec: 2 ** 52, nsec: 999_999_999 }, mtime: { sec: 2 ** 45, nsec: 0 } };
+  await c.call('Tsetattr', { fid, ...change, ...times });
+  const { atime, mtime } = await c.call('Tgetattr', { fid, requestMask: GETATTR_BASIC });
+  expect([atime.sec, mtime.sec]).toEqual([8.64e12, 8.64e12]);
+});
+
 describe('a symlink on the host is shown and never followed', () => {
   async function served(): Promise<{ directory: TemporaryDirectory; server: Server; c: RawClient; root: string }> {
     const directory = new TemporaryDirectory('confined');

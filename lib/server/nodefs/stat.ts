@@ -22,8 +22,12 @@ function timespec(ns: bigint): Timespec {
   return { sec: Number((ns - nsec) / BILLION), nsec: Number(nsec) };
 }
 
+/** What a Date holds on either side of 1970, in seconds (ECMA-262): a file system that keeps one is of no use any more after a time beyond. */
+const DATE_MOST = 8.64e12;
+
+/** Cut to what can be kept, as Linux does (timestamp_truncate). */
 function seconds({ sec, nsec }: Timespec): number {
-  return sec + nsec / 1e9;
+  return Math.min(DATE_MOST, Math.max(-DATE_MOST, sec + nsec / 1e9));
 }
 
 /** The file type bits of a stat. */
