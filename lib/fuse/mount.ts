@@ -62,7 +62,7 @@ export interface MountOptions {
    */
   readdirplus?: 'never' | 'auto' | 'always';
   /**
-   * Files the kernel may know before it is asked to forget those that nobody uses; each takes 3 KB of this process and its garbage. Default: 200,000. Not with
+   * Files the kernel may know before it is asked to forget those that nobody uses; each takes about 3 KB of this process. Default: 200,000. Not with
    * `native`.
    */
   maxNodes?: number;
