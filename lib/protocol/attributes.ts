@@ -81,7 +81,8 @@ export function takeAttributes(view: DataView, at: number): Attributes | undefin
   return sound ? attributes : undefined;
 }
 
-function isSize(value: number): boolean {
+/** Whether a size, offset or count that was read is one that a number holds. */
+export function isSize(value: number): boolean {
   return value <= Number.MAX_SAFE_INTEGER;
 }
 

@@ -1,7 +1,7 @@
-import { ATTRIBUTES, putAttributes, takeAttributes } from './attributes.js';
+import { ATTRIBUTES, isSize, putAttributes, takeAttributes } from './attributes.js';
 import { HEADER_SIZE, MAXWELEM } from './constants.js';
 import { numberAt, u16At, u32At, u64At, type Writer } from './cursor.js';
-import { data, names, qids } from './fields.js';
+import { data, names, qid, qids } from './fields.js';
 import type { Body, MessageName } from './messages.js';
 import { decodeText } from './text.js';
 import type { Qid } from './types.js';
@@ -21,10 +21,6 @@ const rgetattrView = new DataView(rgetattr.buffer);
 
 function qidAt(bytes: Uint8Array, at: number): Qid {
   return { type: bytes[at] as number, version: u32At(bytes, at + 1), path: u64At(bytes, at + 5) };
-}
-
-function isSize(value: number): boolean {
-  return value <= Number.MAX_SAFE_INTEGER;
 }
 
 const nothing = (frame: Uint8Array): Body<'Rclunk'> | undefined => (frame.length === HEADER_SIZE ? {} : undefined);
@@ -107,12 +103,6 @@ export const readers = {
   Rclunk: nothing,
 } satisfies { readonly [N in MessageName]?: Reads<N> };
 
-function putQid(w: Writer, { type, version, path }: Qid): void {
-  w.u8(type);
-  w.u32(version);
-  w.u64(path);
-}
-
 function putSize(w: Writer, field: string, value: number): void {
   w.field = field;
   w.size64(value);
@@ -123,9 +113,9 @@ function checkSize(w: Writer, field: string, value: number): void {
   w.checkSize64(value);
 }
 
-function putOpened(w: Writer, { qid, iounit }: Body<'Rlopen'>): void {
-  putQid(w, qid);
-  w.u32(iounit);
+function putOpened(w: Writer, body: Body<'Rlopen'>): void {
+  qid.write(w, body.qid);
+  w.u32(body.iounit);
 }
 
 function putNothing(): void {}
@@ -189,7 +179,7 @@ export const writers = {
     w.field = 'wqids';
     if (wqids.length > MAXWELEM) return qids.write(w, wqids);
     w.u16(wqids.length);
-    for (const qid of wqids) putQid(w, qid);
+    for (const wqid of wqids) qid.write(w, wqid);
   },
   Tread(w, { fid, offset, count }) {
     w.u32(fid);
