@@ -11,7 +11,7 @@ import { MemoryBackend } from '../../lib/server/memory/index.js';
 import { Server } from '../../lib/server/server.js';
 import { Session } from '../../lib/session/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
-import { GatedBackend } from '../support/gated.js';
+import { door, GatedBackend } from '../support/gated.js';
 
 /** The bridge without a kernel: what it answers, what it keeps of the server, and what it makes of a hostile one. */
 let tree: MemoryBackend;
@@ -210,14 +210,6 @@ for (const ordered of [false, true]) {
       await lookup(ROOT_ID, 'd');
     });
   });
-}
-
-function door(): { promise: Promise<void>; open: () => void } {
-  let open = (): void => {};
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
 }
 
 describe('writes that are answered before the server has', () => {

@@ -73,3 +73,12 @@ export class Door {
     this.#open();
   }
 }
+
+/** Something to wait for until it is opened. */
+export function door(): { promise: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
