@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { compilerFlags } from './hurry.js';
 
 /**
  * Runs this very command again in the background, in a session of its own, and waits until it says that it works. Resolves with the exit
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 export function runInBackground(argv: readonly string[]): Promise<number> {
   const main = process.argv[1] ?? fileURLToPath(new URL('main.js', import.meta.url));
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...process.execArgv, main, ...argv], {
+    const child = spawn(process.execPath, [...compilerFlags(), ...process.execArgv, main, ...argv], {
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

@@ -1,10 +1,44 @@
+import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
+import { exec } from '../lib/sys/exec.js';
+
+const POOL = '--v8-pool-size';
+/** Threads that V8 optimizes functions on, unless Node is told another number when it starts. */
+const THREADS = 4;
 
 /**
- * For commands that serve: V8 is to compile functions at their first call rather than interpret them until they have proved worth it. A
- * fresh mount makes small files in a tenth less time then and reads them in a fifth less. (A lower --interrupt-budget, which has V8 optimize
- * sooner, does more for small files but costs large writes a sixth.) Flags that another version of V8 does not have do nothing.
+ * For commands that serve: V8 is to compile functions at their first call rather than interpret them until they have proved worth it, and to
+ * optimize them after a third of the calls it otherwise waits for. With `compilerFlags`, a fresh mount on two cores makes, reads and removes small files in
+ * two thirds of the time then, and takes large writes in three quarters. Flags that another version of V8 does not have do nothing.
  */
 export function compileSoon(): void {
   setFlagsFromString('--always-sparkplug');
+  setFlagsFromString('--interrupt-budget=20000');
+}
+
+/**
+ * What a process that mounts is to be started with. On few cores, threads that optimize functions all at once take them from the programs that use the
+ * mount, just while these wait for functions not yet optimized. Where there is one core only, starting costs more than that.
+ */
+export function compilerFlags(): readonly string[] {
+  const cores = availableParallelism();
+  const told = [...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(' ')].some((word) => word.startsWith(POOL));
+  return told || cores === 1 || cores > THREADS ? [] : [`${POOL}=${cores - 1}`];
+}
+
+/** Starts Node anew, in this very process, where this is a mount that will stay in it and V8 has more threads than do it good. */
+export function hurry(): void {
+  const [node, ...words] = process.argv;
+  const [, command, ...rest] = words;
+  const given = (...names: string[]) => rest.some((word) => names.includes(word) || names.some((name) => word.startsWith(`${name}=`)));
+  const mounts = (command === 'mount' && given('--foreground', '-f')) || (command === 'bridge' && given('--mount', '-m'));
+  // A descriptor that was handed down would not survive, nor would a channel to the parent.
+  if (!mounts || node === undefined || process.send !== undefined || rest.some((word) => /\bfd\b/.test(word))) return;
+  const flags = compilerFlags();
+  if (flags.length === 0) return;
+  try {
+    exec(process.execPath, [node, ...flags, ...process.execArgv, ...words]);
+  } catch {
+    // It works without, only slower.
+  }
 }

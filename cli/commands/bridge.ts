@@ -8,6 +8,7 @@ import type { Client, RecoveryEvent } from '../../lib/index.js';
 import { parseExport } from '../exports.js';
 import { UsageError } from '../failure.js';
 import { example } from '../help.js';
+import { compileSoon } from '../hurry.js';
 import { retryOf } from '../mount-options.js';
 import { untilStopped } from '../signals.js';
 
@@ -84,6 +85,7 @@ async function run(argv: BridgeArguments): Promise<void> {
   const exports = (argv.export ?? []).map(parseExport);
   const mounts = (argv.mount ?? []).map(parseMount);
   if (exports.length === 0 && mounts.length === 0) throw new UsageError('bridge what? --export DIR, --mount DIR');
+  compileSoon();
   const [{ Link }, { localBackend, notifyReady, Server }, { dial, listen, parseAddress }] = await Promise.all([
     import('../../lib/bridge/index.js'),
     import('../../lib/server/index.js'),

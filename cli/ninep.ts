@@ -1,0 +1,51 @@
+import './colours.js';
+import createDebug from 'debug';
+import yargs from 'yargs';
+import { hideBin } from 'yargs/helpers';
+import { commandsFor } from './commands/index.js';
+import { failureLine, UsageError } from './failure.js';
+import { misuse } from './misuse.js';
+import { fromMountHelper } from './mount-helper.js';
+import { version } from './version.js';
+
+const trace = createDebug('ninep:cli');
+
+/** Does what the command line of this process says. Failures are told on stderr, in one line, and by the exit code. */
+export async function run(): Promise<void> {
+  const words = fromMountHelper(process.argv[1] ?? '', hideBin(process.argv));
+
+  const parser = yargs(words)
+    .scriptName('ninep')
+    .locale('en')
+    .usage(
+      '$0 COMMAND …\n\nADDRESS is tcp://HOST[:564]/ANAME, tls://…, unix:PATH, exec:COMMAND, fd:N, dev:PATH, vsock://CID:PORT or qemu:path=DIR,…;\nevery form takes ?aname=… uname=… uid=… msize=… version=… behind it.',
+    )
+    .demandCommand(1, 'a command, please; ninep --help lists them')
+    .strict()
+    .recommendCommands()
+    .completion('completion', 'print a script that completes commands in your shell')
+    .version(version())
+    .help()
+    .alias('h', 'help')
+    .wrap(Math.min(120, process.stdout.columns ?? 100))
+    .parserConfiguration({ 'greedy-arrays': false })
+    .updateStrings({
+      'Not enough non-option arguments: got %s, need at least %s': {
+        one: 'too few arguments (%s of %s)',
+        other: 'too few arguments (%s of %s)',
+      } as unknown as string,
+    })
+    .epilogue('ninep COMMAND --help tells its options, with an example. DEBUG=ninep:* shows every message.')
+    .fail((message, error) => {
+      throw error ?? new UsageError(misuse(words, message));
+    });
+  for (const command of await commandsFor(words[0])) parser.command(command);
+
+  try {
+    await parser.parseAsync();
+  } catch (error) {
+    process.exitCode = error instanceof UsageError || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_ADDRESS' ? 2 : 1;
+    console.error(failureLine(error));
+    trace('%O', error);
+  }
+}
