@@ -121,6 +121,9 @@ const setters: Readonly<Record<string, Setter>> = {
     mount.dirsync = true;
   }),
   // Our own
+  btime: flag((mount) => {
+    mount.birthTimes = true;
+  }),
   retry: (request, value) => {
     request.retry = retryOf(text('retry', value));
   },

@@ -126,8 +126,9 @@ export class Bridge {
     return { attrValid: this.options.attrTimeout, attr };
   }
 
-  /** The kernel is told this of a node. */
+  /** The kernel is told this of a node. Where birth times are shown it is kept: they are asked for by themselves. */
   tell(node: Node, attributes: Attributes, at: number): void {
+    if (!this.options.birthTimes) return;
     node.told = at > node.touchedAt ? attributes : undefined;
     node.toldAt = at;
   }

@@ -41,6 +41,11 @@ export interface MountOptions {
   writeBehind?: boolean;
   /** POSIX ACLs. Default: where the tree's root has them. */
   acl?: boolean;
+  /**
+   * Files have birth times (statx(2), `birthtime`), where the server tells them. The kernel asks for them by themselves, so that a program that
+   * wants them, as Node's `stat` and stat(1) do, costs one request more for each file it looks at. Default: false, as with Linux's own client.
+   */
+  birthTimes?: boolean;
   readonly?: boolean;
   noexec?: boolean;
   nosuid?: boolean;
@@ -126,6 +131,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     locks: client.dialect === VERSION_L && !native ? (options.locks ?? 'remote') : 'local',
     writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
     permissions: (options.defaultPermissions ?? root) || posixAcl,
+    birthTimes: options.birthTimes ?? false,
     direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
   };
   if (options.attrTimeout !== undefined) own.attrTimeout = options.attrTimeout;

@@ -67,6 +67,19 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     return { ...bridge.attr(node, attributes, request.at), btime };
   }
 
+  /**
+   * The kernel asks for the birth time of each file that it has just looked up, and has all the rest of what it asks for. It is told what it
+   * was told then, for as long as it would itself have believed it.
+   */
+  const statx: Operations['statx'] = ({ flags, fh }, request) => {
+    const node = nodes.get(request.nodeid);
+    const { told } = node;
+    const left = bridge.holds(node);
+    if (told !== undefined && left > 0 && (told.valid & GETATTR_BTIME) !== 0n && told.btime.sec !== 0)
+      return { attrValid: left, attr: attrOf(node, told), btime: told.btime };
+    return statxAsked(node, (flags & GETATTR_FH) !== 0 ? fh : undefined, request);
+  };
+
   return {
     getattr({ flags, fh }, request) {
       const node = nodes.get(request.nodeid);
@@ -76,18 +89,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       return seenOrAsked(node, seen, file, request);
     },
 
-    /**
-     * The kernel asks for the birth time of each file that it has just looked up, and has all the rest of what it asks for. It is told what it
-     * was told then, for as long as it would itself have believed it.
-     */
-    statx({ flags, fh }, request) {
-      const node = nodes.get(request.nodeid);
-      const { told } = node;
-      const left = bridge.holds(node);
-      if (told !== undefined && left > 0 && (told.valid & GETATTR_BTIME) !== 0n && told.btime.sec !== 0)
-        return { attrValid: left, attr: attrOf(node, told), btime: told.btime };
-      return statxAsked(node, (flags & GETATTR_FH) !== 0 ? fh : undefined, request);
-    },
+    ...(bridge.options.birthTimes && { statx }),
 
     async setattr(body, request) {
       const node = nodes.get(request.nodeid);

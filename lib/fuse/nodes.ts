@@ -58,7 +58,10 @@ export class Node {
   bareUntil = 0;
   /** When a change of it through this mount last began or ended (performance.now). */
   touchedAt = 0;
-  /** What the kernel was last told of it, unless it was changed or read since, and when that was asked for (performance.now). */
+  /**
+   * What the kernel was last told of it, unless it was changed or read since, and when that was asked for (performance.now). Only where birth times are
+   * shown.
+   */
   told: Attributes | undefined;
   toldAt = 0;
   /** Not to be found by its qid any more: the last name is gone. */

@@ -33,7 +33,7 @@ describe('-o', () => {
   });
 
   it('knows the words of FUSE and mount(8)', () => {
-    const request = applied('tcp://h/', 'ro,noexec,nodev,nosuid,noatime,sync', 'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5');
+    const request = applied('tcp://h/', 'ro,noexec,nodev,nosuid,noatime,sync', 'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime');
     expect(request.mount).toEqual({
       readonly: true,
       noexec: true,
@@ -45,6 +45,7 @@ describe('-o', () => {
       subtype: 'x',
       allowOther: true,
       attrTimeout: 2500,
+      birthTimes: true,
     });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);

@@ -40,7 +40,15 @@ beforeEach(async () => {
   server.serve(theirs);
   client = new Client(await Session.open(ours));
   await client.attach();
-  const own = { cache: 'open', access: 'any', locks: 'remote', writeBehind: true, permissions: false, direct: false } as const;
+  const own = {
+    cache: 'open',
+    access: 'any',
+    locks: 'remote',
+    writeBehind: true,
+    permissions: false,
+    birthTimes: false,
+    direct: false,
+  } as const;
   bridge = new Bridge(client, { ...own, ...timeouts('open') });
   file = await opened('f');
 });

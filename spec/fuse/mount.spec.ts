@@ -113,6 +113,38 @@ requires('mount')('a mount by root', () => {
   });
 });
 
+requires('mount')('birth times', () => {
+  const birth = async (...files: string[]) => (await shell('stat -c %W "$@"', files)).stdout.trim().split('\n');
+
+  test('are the server’s where they are wanted, and known without asking it once more', { timeout }, async () => {
+    await using at = await mounted('passthrough', { birthTimes: true });
+    await shell('echo content > "$1/old"; touch -d @1000000000 "$1/old"', [at.source]);
+    const [there, here] = await birth(`${at.source}/old`, `${at.directory}/old`);
+    expect(Number(there)).toBeGreaterThan(1_000_000_000);
+    expect(here).toBe(there);
+    const { answered } = at.client.session.counters;
+    await birth(`${at.directory}/old`);
+    expect(at.client.session.counters.answered).toBe(answered);
+    expect(at.mount.counters().requests['statx']).toBeGreaterThan(0);
+  });
+
+  test('are not asked for otherwise: whoever lists a directory and looks at every file in it costs no request for each', {
+    timeout,
+  }, async () => {
+    await using at = await mounted('passthrough');
+    await shell('i=0; while [ $i -lt 50 ]; do echo $i > "$1/$i"; i=$((i+1)); done', [at.source]);
+    // The kernel asks once whether it may ask.
+    expect(await birth(at.directory)).toEqual(['0']);
+    const before = at.mount.counters().requests;
+    const { stdout } = await shell('cd "$1"; stat -c %W:%s [0-9]*', [at.directory]);
+    expect(new Set(stdout.trim().split('\n'))).toEqual(new Set(['0:2', '0:3']));
+    const after = at.mount.counters().requests;
+    const asked = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
+    expect({ lookup: asked('lookup'), statx: asked('statx') }).toEqual({ lookup: 0, statx: 0 });
+    expect(asked('getattr')).toBeLessThan(5);
+  });
+});
+
 requires('mount')('locks through mounts', () => {
   test('of ranges keep processes and mounts apart, wait, and end with their process', { timeout }, async () => {
     await using one = await mounted('passthrough');
