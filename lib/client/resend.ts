@@ -2,7 +2,7 @@ import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, L_O_RDONLY, NOFID, QTDIR, S_I
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
-import { encodeEntriesPlus, READDIR_PLUS } from '../protocol/plus.js';
+import { encodeEntriesPlus, wantedOf } from '../protocol/plus.js';
 import type { Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
@@ -72,11 +72,10 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
 
   Treaddir: async ({ session }, body) => {
     // Attributes along with entries have to be agreed on in each conversation.
-    const plus = body.count >= READDIR_PLUS;
-    const count = Math.min(plus ? body.count - READDIR_PLUS : body.count, session.maxPayload);
-    const reply = await session.request('Treaddir', { ...body, count });
+    const { count, plus } = wantedOf(body.count);
+    const reply = await session.request('Treaddir', { ...body, count: Math.min(count, session.maxPayload) });
     if (!plus) return reply;
-    return { data: encodeEntriesPlus(decodeEntries(reply.data).map((entry) => ({ entry, attributes: undefined }))) };
+    return { data: encodeEntriesPlus(decodeEntries(reply.data).map((entry) => ({ entry, attributes: undefined, bare: false }))) };
   },
 
   Twrite: async (around, body) => {

@@ -24,6 +24,7 @@ interface Listed {
 /** What a listing told of a name, and when it was asked for (performance.now). */
 interface Seen {
   readonly attributes: Attributes;
+  readonly bare: boolean;
   readonly at: number;
 }
 
@@ -66,11 +67,11 @@ export class LookAhead {
     scan.entries.delete(name);
     const now = performance.now();
     if (now - seen.at > Math.min(LIFETIME, this.#bridge.options.entryTimeout)) return undefined;
-    const { attributes } = seen.one;
+    const { attributes, bare } = seen.one;
     if (attributes === undefined) return undefined;
     scan.hits++;
     scan.lastMiss = now;
-    return { attributes, at: seen.at };
+    return { attributes, bare, at: seen.at };
   }
 
   /** A name was looked up on the server, and found. */
@@ -147,7 +148,8 @@ export class LookAhead {
       opening.catch(() => {});
       while (left > 0 && scan.offset !== undefined) {
         const at = performance.now();
-        const list = await ordered.readdirPlus(pin.fid, scan.offset, Math.min(CHUNK, this.#bridge.client.session.maxPayload));
+        const count = Math.min(CHUNK, this.#bridge.client.session.maxPayload);
+        const list = await ordered.readdirPlus(pin.fid, scan.offset, count, this.#bridge.interest.inXattrs(parent));
         scan.offset = list[list.length - 1]?.entry.offset;
         left -= list.length;
         for (const one of list) if (!scan.changed.has(one.entry.name)) scan.entries.set(one.entry.name, { one, at });

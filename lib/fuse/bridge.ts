@@ -8,6 +8,7 @@ import { ReadBuffers } from './buffers.js';
 import { directoryOperations } from './directories.js';
 import { fileOperations } from './files.js';
 import { type DirectoryHandle, type FileHandle, Handles } from './handles.js';
+import { Interest } from './interest.js';
 import { Interrupts } from './interrupts.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { AttrReply, EntryReply } from './kernel/structs.js';
@@ -39,6 +40,7 @@ export class Bridge {
   readonly directories = new Handles<DirectoryHandle>();
   readonly buffers = new ReadBuffers();
   readonly looked = new Looked();
+  readonly interest = new Interest();
   readonly ordered: Ordered;
   readonly ahead: LookAhead;
   readonly locks: Locks;
@@ -75,6 +77,11 @@ export class Bridge {
     if (!nodes.has(nodeid)) return;
     const node = nodes.get(nodeid);
     if (nodes.forget(node, count)) this.tree.unpin(node);
+  }
+
+  /** A listing that was asked for at `at` (performance.now) told that a file has no xattr. That is believed for as long as attributes are. */
+  bare(node: Node, at: number): void {
+    node.noXattrsUntil = at + this.options.attrTimeout;
   }
 
   /** One more look-up of a node by the kernel, and what it is to know of it. `at`: as for `attr`. */
@@ -156,6 +163,7 @@ export class Bridge {
   touched(node: Node): void {
     node.touchedAt = performance.now();
     node.told = undefined;
+    node.noXattrsUntil = 0;
     this.ahead.changed(node);
   }
 

@@ -20,8 +20,8 @@ const FRESH = 500;
 /** Entries of one READDIRPLUS that are looked up at the same time. */
 const LOOKUPS = 64;
 /**
- * Entries of one listing that are told with attributes. The kernel remembers each of them, and so do we, until it needs the memory: who
- * lists a million names mostly wants nothing but names.
+ * Entries of one listing that are told with attributes, and again as many whenever somebody has asked about one of the directory's files meanwhile.
+ * The kernel remembers each of them, and so do we, until it needs the memory: who lists a million names mostly wants nothing but names.
  */
 const PLUS_MOST = 4096;
 
@@ -40,7 +40,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     const { first } = handle;
     handle.first = undefined;
     if (offset === 0n) {
-      handle.plusLeft = PLUS_MOST;
+      allow(handle);
       if (first !== undefined && first.length > 0) {
         handle.ahead = first;
         handle.after = 0n;
@@ -48,23 +48,28 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       }
       handle.ended = false;
     }
+    if (handle.plusLeft <= 0 && bridge.interest.since(handle.node, handle.allowedAt)) allow(handle);
     if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended))
       return readOn(handle, offset, plus && handle.plusLeft > 0 && ordered.kept, request);
     return handle.ahead;
   }
 
+  function allow(handle: DirectoryHandle): void {
+    handle.plusLeft = PLUS_MOST;
+    handle.allowedAt = performance.now();
+  }
+
   async function readOn(handle: DirectoryHandle, offset: bigint, plus: boolean, request: Request): Promise<readonly EntryPlus[]> {
     handle.at = performance.now();
-    handle.ahead = await chunk(handle.pin.fid, offset, plus, request.options);
+    handle.ahead = await chunk(handle.pin.fid, handle.node, offset, plus, request.options);
     handle.after = offset;
     handle.ended = handle.ahead.length === 0;
     return handle.ahead;
   }
 
-  async function chunk(fid: Fid, offset: bigint, plus: boolean, o: RequestOptions): Promise<readonly EntryPlus[]> {
+  function chunk(fid: Fid, node: Node, offset: bigint, plus: boolean, o: RequestOptions): Promise<readonly EntryPlus[]> {
     const count = Math.min(CHUNK, client.session.maxPayload);
-    if (plus) return ordered.readdirPlus(fid, offset, count, o);
-    return (await fid.readdir(offset, count, o)).map((entry) => ({ entry, attributes: undefined }));
+    return plus ? ordered.readdirPlus(fid, offset, count, bridge.interest.inXattrs(node), o) : ordered.readdir(fid, offset, count, o);
   }
 
   /** The kernel has taken the first `count` entries. */
@@ -76,12 +81,13 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   }
 
   /** The entry as a LOOKUP would have it, where the listing told enough. */
-  function toldOf(parent: Node, { entry, attributes }: EntryPlus, at: number): EntryReply | undefined {
+  function toldOf(parent: Node, { entry, attributes, bare }: EntryPlus, at: number): EntryReply | undefined {
     if (attributes === undefined) return undefined;
     const { qid, nlink } = attributes;
     const node = tree.clearFor(parent, entry.name, qid, nlink, (qid.type & QTDIR) !== 0);
     if (node === undefined || node.touchedAt >= at || node.behind?.busy) return undefined;
     const reply = bridge.entry(node, attributes, at);
+    if (bare) bridge.bare(node, at);
     nodes.link(node, parent, entry.name);
     return reply;
   }
@@ -134,7 +140,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         const { fid, done } = ordered.walk(from, undefined, o);
         const opening = fid.open(L_O_RDONLY | L_O_DIRECTORY, o);
         const at = performance.now();
-        const reading = chunk(fid, 0n, true, o);
+        const reading = chunk(fid, node, 0n, true, o);
         const [walked, opened, read] = await Promise.allSettled([done, opening, reading]);
         if (walked.status === 'rejected') throw walked.reason;
         const pin = tree.pin(fid);
@@ -191,9 +197,10 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         const fresh = performance.now() - at < FRESH;
         const found: (EntryReply | undefined)[] = [];
         const missing: number[] = [];
+        const allowed = handle.plusLeft > 0;
         for (const [index, one] of fitting.entries()) {
           const { name } = one.entry;
-          const looked = name !== '.' && name !== '..' && index < handle.plusLeft;
+          const looked = allowed && name !== '.' && name !== '..';
           const reply = looked && fresh ? toldOf(parent, one, at) : undefined;
           found.push(reply);
           if (looked && reply === undefined) missing.push(index);

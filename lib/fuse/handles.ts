@@ -40,6 +40,8 @@ export class DirectoryHandle {
   ended = false;
   /** Entries that may still be told with attributes. */
   plusLeft = 0;
+  /** Since when (performance.now). */
+  allowedAt = 0;
 
   constructor(node: Node, pin: Pin, user: number) {
     this.node = node;

@@ -227,14 +227,16 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
+      bridge.interest.lookedUp(parent);
       const seen = bridge.ahead.take(parent, name, user);
       if (seen !== undefined) {
-        const { attributes, at } = seen;
+        const { attributes, bare, at } = seen;
         const { qid, nlink } = attributes;
         const node = tree.clearFor(parent, name, qid, nlink, (qid.type & QTDIR) !== 0);
         if (node !== undefined && node.touchedAt < at && !node.behind?.busy) {
           const age = request.at - at;
           const reply = bridge.entry(node, attributes, at);
+          if (bare) bridge.bare(node, at);
           nodes.link(node, parent, name);
           reply.entryValid = Math.max(0, reply.entryValid - age);
           reply.attrValid = Math.max(0, reply.attrValid - age);

@@ -56,6 +56,8 @@ export class Node {
   behind: Behind | undefined;
   /** Until when (performance.now) it cannot have attributes of security modules: it was just made. */
   bareUntil = 0;
+  /** Until when (performance.now) it is believed to have no extended attribute at all. */
+  noXattrsUntil = 0;
   /** When a change of it through this mount last began or ended (performance.now). */
   touchedAt = 0;
   /**

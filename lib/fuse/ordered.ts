@@ -1,7 +1,7 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
-import { decodeEntriesPlus, type EntryPlus, READDIR_PLUS } from '../protocol/plus.js';
+import { decodeEntriesPlus, type EntryPlus, READDIR_BARE, READDIR_PLUS } from '../protocol/plus.js';
 import type { Attributes, Qid } from '../protocol/types.js';
 import { WANTED } from './attributes.js';
 
@@ -87,12 +87,18 @@ export class Ordered {
     return { fid, done };
   }
 
-  /** Entries of an open directory with their attributes, as far as the server has them at once. Only where order is kept. */
-  async readdirPlus(fid: Fid, offset: bigint, count: number, options?: RequestOptions): Promise<EntryPlus[]> {
+  /** Entries of an open directory with their attributes, as far as the server has them at once, and with `bare`, which of them have no xattr. */
+  async readdirPlus(fid: Fid, offset: bigint, count: number, bare: boolean, options?: RequestOptions): Promise<EntryPlus[]> {
     // After a loss, nothing of that is agreed on.
-    if (!this.kept) return (await fid.readdir(offset, count, options)).map((entry) => ({ entry, attributes: undefined }));
-    const { data } = await fid.client.request('Treaddir', { fid: fid.number, offset, count: READDIR_PLUS + count }, options);
+    if (!this.kept) return this.readdir(fid, offset, count, options);
+    const wanted = READDIR_PLUS + (bare ? READDIR_BARE : 0) + count;
+    const { data } = await fid.client.request('Treaddir', { fid: fid.number, offset, count: wanted }, options);
     return decodeEntriesPlus(data);
+  }
+
+  /** Entries of an open directory, as any server lists them. */
+  async readdir(fid: Fid, offset: bigint, count: number, options?: RequestOptions): Promise<EntryPlus[]> {
+    return (await fid.readdir(offset, count, options)).map((entry) => ({ entry, attributes: undefined, bare: false }));
   }
 
   /** Twalk and Tgetattr. ENOENT where the name leads nowhere. Who gets the fid ends it. */

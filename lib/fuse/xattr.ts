@@ -17,14 +17,17 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
   const { nodes } = tree;
   /** Whether the server has anything to say about the names with a prefix. */
   const served = new Map<string, Promise<boolean>>();
+  /** What came of that. */
+  const known = new Map<string, boolean>();
 
   /** Asked once, of the root: security modules ask for their attributes at every turn, and most servers have none. */
   function serves(name: string): Promise<boolean> {
-    const prefix = name.slice(0, name.indexOf('.') + 1);
+    const prefix = prefixOf(name);
     let answer = served.get(prefix);
     if (answer === undefined) {
       answer = prefix === 'user.' ? Promise.resolve(true) : isServed(bridge.client.root, name);
       served.set(prefix, answer);
+      void answer.then((is) => known.set(prefix, is));
     }
     return answer;
   }
@@ -46,12 +49,18 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
 
   return {
     getxattr({ name, size }, request) {
+      const node = nodes.get(request.nodeid);
       // Before the first write of a file the kernel asks for its capabilities, which a new one has none of.
-      if (nodes.get(request.nodeid).bareUntil > request.at && name.startsWith('security.')) return ENODATA;
+      if (node.bareUntil > request.at && name.startsWith('security.')) return ENODATA;
+      bridge.interest.xattr(node);
+      if (node.noXattrsUntil > request.at && known.get(prefixOf(name)) === true) return ENODATA;
       return got(name, size, request);
     },
 
     async listxattr({ size }, request) {
+      const node = nodes.get(request.nodeid);
+      bridge.interest.xattr(node);
+      if (node.noXattrsUntil > request.at) return sized(new Uint8Array(0), size);
       return sized(await value('', XATTR_LIST_MAX, request), size);
     },
 
@@ -84,6 +93,10 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
       return 0;
     },
   };
+}
+
+function prefixOf(name: string): string {
+  return name.slice(0, name.indexOf('.') + 1);
 }
 
 async function readValue(fid: Fid, name: string, limit: number, end: (fid: Fid) => void, options: RequestOptions): Promise<Uint8Array> {

@@ -9,11 +9,35 @@ import type { Attributes, DirectoryEntry } from './types.js';
  */
 export const READDIR_PLUS = 0x80000000;
 
+/** Set as well, it asks which of the files have no extended attribute at all, so that nobody need ask each of them for its ACL. */
+export const READDIR_BARE = 0x40000000;
+
+/** What is asked for in a Treaddir's count: bytes of entries, and what is to come with them. */
+export interface Wanted {
+  /** Bytes. */
+  readonly count: number;
+  readonly plus: boolean;
+  readonly bare: boolean;
+}
+
+/** The parts of a Treaddir's count. */
+export function wantedOf(count: number): Wanted {
+  if (count < READDIR_PLUS) return { count, plus: false, bare: false };
+  const rest = count - READDIR_PLUS;
+  return rest < READDIR_BARE ? { count: rest, plus: true, bare: false } : { count: rest - READDIR_BARE, plus: true, bare: true };
+}
+
 /** An entry and its attributes; undefined where they could not be had at once. */
 export interface EntryPlus {
   readonly entry: DirectoryEntry;
   readonly attributes: Attributes | undefined;
+  /** It has no extended attribute, POSIX ACLs included. False where that is not known. */
+  readonly bare: boolean;
 }
+
+/** Bits of the byte behind an entry. */
+const TOLD = 1;
+const BARE = 2;
 
 /** Bytes of an entry of Rreaddir beside its name; its attributes follow as the fields of an Rgetattr. */
 const ENTRY = 24;
@@ -23,14 +47,14 @@ export function entryPlusBytes(name: string): number {
   return ENTRY + 1 + ATTRIBUTES + textBytes(name);
 }
 
-/** The data of an Rreaddir with attributes: each entry, a byte that says whether attributes follow, the attributes. The caller has seen to it that they fit. */
+/** The data of an Rreaddir with attributes: each entry, a byte (TOLD: attributes follow; BARE), the attributes. The caller has seen to it that they fit. */
 export function encodeEntriesPlus(entries: readonly EntryPlus[]): Uint8Array {
   let room = 0;
   for (const { entry } of entries) room += entryPlusBytes(entry.name);
   const bytes = new Uint8Array(room);
   const view = new DataView(bytes.buffer);
   let at = 0;
-  for (const { entry, attributes } of entries) {
+  for (const { entry, attributes, bare } of entries) {
     const { qid, offset, type, name } = entry;
     putQid(view, at, qid);
     view.setBigUint64(at + 13, offset, true);
@@ -38,7 +62,7 @@ export function encodeEntriesPlus(entries: readonly EntryPlus[]): Uint8Array {
     const length = encodeText(name, bytes, at + ENTRY);
     view.setUint16(at + 22, length, true);
     at += ENTRY + length;
-    bytes[at++] = attributes === undefined ? 0 : 1;
+    bytes[at++] = (attributes === undefined ? 0 : TOLD) | (bare ? BARE : 0);
     if (attributes === undefined) continue;
     putAttributes(view, at, attributes);
     at += ATTRIBUTES;
@@ -74,12 +98,14 @@ export function decodeEntriesPlus(data: Uint8Array): EntryPlus[] {
       name: decodeText(data, at + ENTRY, end),
     };
     at = end + 1;
-    if (data[end] === 0) {
-      entries.push({ entry, attributes: undefined });
+    const told = data[end] as number;
+    const bare = (told & BARE) !== 0;
+    if ((told & TOLD) === 0) {
+      entries.push({ entry, attributes: undefined, bare });
       continue;
     }
     need(ATTRIBUTES);
-    entries.push(new Undecoded(entry, view, at));
+    entries.push(new Undecoded(entry, bare, view, at));
     at += ATTRIBUTES;
   }
   return entries;
@@ -88,13 +114,15 @@ export function decodeEntriesPlus(data: Uint8Array): EntryPlus[] {
 /** An entry whose attributes have not been looked at. */
 class Undecoded implements EntryPlus {
   readonly entry: DirectoryEntry;
+  readonly bare: boolean;
   readonly #view: DataView;
   readonly #at: number;
   #decoded = false;
   #attributes: Attributes | undefined;
 
-  constructor(entry: DirectoryEntry, view: DataView, at: number) {
+  constructor(entry: DirectoryEntry, bare: boolean, view: DataView, at: number) {
     this.entry = entry;
+    this.bare = bare;
     this.#view = view;
     this.#at = at;
   }

@@ -89,6 +89,91 @@ async function read(nodeid: number, fh: number, size = 100, offset = 0): Promise
   return Buffer.from(reply as Uint8Array).toString();
 }
 
+/** Lists a directory to its end; `between` runs after each piece. Gives the node of each name, 0 where the listing told of none. */
+async function listed(nodeid: number, between?: (nodes: ReadonlyMap<string, number>) => Promise<unknown>): Promise<Map<string, number>> {
+  const { fh } = await ask('opendir', nodeid, { flags: 0, openFlags: 0 });
+  const found = new Map<string, number>();
+  for (let offset = 0n; ; ) {
+    const list = Buffer.from(await ask('readdirplus', nodeid, { fh, offset, size: 65_536 }));
+    if (list.length === 0) break;
+    for (let at = 0; at < list.length; ) {
+      const length = list.readUInt32LE(at + 128 + 16);
+      offset = list.readBigUInt64LE(at + 128 + 8);
+      found.set(list.toString('utf8', at + 128 + 24, at + 128 + 24 + length), Number(list.readBigUInt64LE(at)));
+      at = (at + 128 + 24 + length + 7) & ~7;
+    }
+    await between?.(found);
+  }
+  await ask('releasedir', nodeid, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
+  return found;
+}
+
+describe('what a listing tells beside names', () => {
+  beforeEach(async () => {
+    await end();
+    await begin({}, true);
+  });
+
+  const xattr = async (nodeid: number, name = 'user.a') => {
+    const reply = await ask('getxattr', nodeid, { name, size: 100 }).catch(({ errno }: NodeJS.ErrnoException) => errno);
+    return reply instanceof Uint8Array ? Buffer.from(reply).toString() : reply;
+  };
+  /** Bytes sent to the server meanwhile. */
+  const asked = async (work: () => Promise<unknown>) => {
+    await bridge.tree.clunker.idle();
+    const { bytesOut } = client.session.counters;
+    await work();
+    await bridge.tree.clunker.idle();
+    return client.session.counters.bytesOut - bytesOut;
+  };
+
+  test('is that a file has no extended attribute, once those of its neighbours are asked for', async () => {
+    for (const name of ['one', 'two', 'three']) tree.writeFile(`x/${name}`, 'x');
+    const x = await lookup(ROOT_ID, 'x');
+    let nodes = await listed(x.nodeid);
+    const node = (name: string) => nodes.get(name) ?? 0;
+    await ask('setxattr', node('three'), { name: 'user.a', value: Buffer.from('value'), flags: 0, setxattrFlags: 0 });
+    expect(await asked(async () => expect(await xattr(node('one'))).toBe(-61))).toBeGreaterThan(0);
+    nodes = await listed(x.nodeid);
+    expect(await asked(async () => expect([await xattr(node('one')), await xattr(node('two'))]).toEqual([-61, -61]))).toBe(0);
+    expect(await asked(() => ask('listxattr', node('two'), { size: 0 }))).toBe(0);
+    expect(await asked(async () => expect(await xattr(node('three'))).toBe('value'))).toBeGreaterThan(0);
+    // What is set through this mount is seen at once.
+    await ask('setxattr', node('two'), { name: 'user.a', value: Buffer.from('new'), flags: 0, setxattrFlags: 0 });
+    expect(await xattr(node('two'))).toBe('new');
+    // Names of a kind that the server does not have are refused as ever.
+    expect(await xattr(node('one'), 'strange.kind')).toBe(await xattr(node('three'), 'strange.kind'));
+  });
+
+  test('is not believed for longer than attributes are', async () => {
+    await end();
+    await begin({ attrTimeout: 0 }, true);
+    tree.writeFile('x/one', 'x');
+    const x = await lookup(ROOT_ID, 'x');
+    const one = (await listed(x.nodeid)).get('one') ?? 0;
+    await xattr(one);
+    await listed(x.nodeid);
+    expect(await asked(() => xattr(one))).toBeGreaterThan(0);
+  });
+
+  test('is attributes of the first few thousand files, and of all where somebody asks about some of them', {
+    timeout: 60_000,
+  }, async () => {
+    for (let index = 0; index < 9000; index++) tree.writeFile(`many/${index}`, '');
+    const many = await lookup(ROOT_ID, 'many');
+    const told = (nodes: ReadonlyMap<string, number>) => [...nodes.values()].filter((nodeid) => nodeid !== 0).length;
+    const plain = await listed(many.nodeid);
+    expect(plain.size).toBe(9002);
+    expect(told(plain)).toBeGreaterThan(4000);
+    expect(told(plain)).toBeLessThan(4800);
+    const curious = await listed(many.nodeid, (nodes) => {
+      const [name = ''] = [...nodes.keys()].slice(-1);
+      return name.startsWith('.') ? Promise.resolve() : lookup(many.nodeid, name);
+    });
+    expect(told(curious)).toBe(9000);
+  });
+});
+
 for (const ordered of [false, true]) {
   describe(`the bridge, ${ordered ? 'with a server that keeps order' : 'one request after another'}`, () => {
     beforeEach(async () => {

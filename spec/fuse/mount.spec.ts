@@ -113,6 +113,26 @@ requires('mount')('a mount by root', () => {
   });
 });
 
+requires('mount', 'setfacl')('a long listing', () => {
+  test.each(['passthrough', 'mapped-xattr'] as const)(
+    'of %s shows who has an ACL, without asking for each',
+    { timeout },
+    async (server) => {
+      await using at = await mounted(server);
+      const marked = async () =>
+        (await shell('LC_ALL=C ls -l "$1" | awk \'/^-.*[+]/ { print $NF }\'', [at.directory])).stdout.trim().split('\n');
+      await shell('cd "$1"; for i in $(seq -w 300); do echo $i > $i; done; setfacl -m u:1234:r 007 290', [at.directory]);
+      expect(await marked()).toEqual(['007', '290']);
+      const { bytesOut } = at.client.session.counters;
+      expect(await marked()).toEqual(['007', '290']);
+      // Two files are asked about; a question for each of the others would take fifty bytes and more.
+      expect(at.client.session.counters.bytesOut - bytesOut).toBeLessThan(300 * 20);
+      await shell('setfacl -b "$1/007"; setfacl -m g:1234:r "$1/008"', [at.directory]);
+      expect(await marked()).toEqual(['008', '290']);
+    },
+  );
+});
+
 requires('mount')('birth times', () => {
   const birth = async (...files: string[]) => (await shell('stat -c %W "$@"', files)).stdout.trim().split('\n');
 

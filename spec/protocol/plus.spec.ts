@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { Codec } from '../../lib/protocol/codec.js';
 import { HEADER_SIZE, VERSION_L } from '../../lib/protocol/constants.js';
-import { decodeEntriesPlus, type EntryPlus, encodeEntriesPlus, entryPlusBytes } from '../../lib/protocol/plus.js';
+import {
+  decodeEntriesPlus,
+  type EntryPlus,
+  encodeEntriesPlus,
+  entryPlusBytes,
+  READDIR_BARE,
+  READDIR_PLUS,
+  wantedOf,
+} from '../../lib/protocol/plus.js';
 import type { Attributes } from '../../lib/protocol/types.js';
 
 const attributes: Attributes = {
@@ -24,14 +32,24 @@ const attributes: Attributes = {
 };
 
 const list: EntryPlus[] = [
-  { entry: { qid: attributes.qid, offset: 0x7fffffffffffffffn, type: 4, name: 'plain' }, attributes },
-  { entry: { qid: { type: 0, version: 0, path: 0n }, offset: 0n, type: 8, name: '..' }, attributes: undefined },
-  { entry: { qid: attributes.qid, offset: 1n, type: 8, name: 'ä€𝄞\udc80' }, attributes },
+  { entry: { qid: attributes.qid, offset: 0x7fffffffffffffffn, type: 4, name: 'plain' }, attributes, bare: false },
+  { entry: { qid: { type: 0, version: 0, path: 0n }, offset: 0n, type: 8, name: '..' }, attributes: undefined, bare: true },
+  { entry: { qid: attributes.qid, offset: 1n, type: 8, name: 'ä€𝄞\udc80' }, attributes, bare: true },
 ];
 
-const whole = ({ entry, attributes: told }: EntryPlus): EntryPlus => ({ entry, attributes: told });
+const whole = ({ entry, attributes: told, bare }: EntryPlus): EntryPlus => ({ entry, attributes: told, bare });
 
 describe('listings with attributes', () => {
+  test.each([
+    [4096, { count: 4096, plus: false, bare: false }],
+    [READDIR_BARE, { count: READDIR_BARE, plus: false, bare: false }],
+    [READDIR_PLUS + 4096, { count: 4096, plus: true, bare: false }],
+    [READDIR_PLUS + READDIR_BARE + 4096, { count: 4096, plus: true, bare: true }],
+    [0xffffffff, { count: 0x3fffffff, plus: true, bare: true }],
+  ])('are asked for by a count of %i', (count, wanted) => {
+    expect(wantedOf(count)).toEqual(wanted);
+  });
+
   test('come back as they were', () => {
     const data = encodeEntriesPlus(list);
     expect(data.length).toBeLessThanOrEqual(list.reduce((sum, { entry }) => sum + entryPlusBytes(entry.name), 0));

@@ -1,7 +1,7 @@
 import { AT_REMOVEDIR, GETATTR_ALL, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
 import { encodeEntries } from '../../protocol/directory.js';
-import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, READDIR_PLUS } from '../../protocol/plus.js';
-import type { Attributes, DirectoryEntry } from '../../protocol/types.js';
+import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, type Wanted, wantedOf } from '../../protocol/plus.js';
+import type { DirectoryEntry } from '../../protocol/types.js';
 import type { Awaitable, BackendFile, BackendNode } from '../backend.js';
 import { failure, isPending } from '../errors.js';
 import type { Fid } from '../fids.js';
@@ -22,9 +22,8 @@ export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number
   const { file } = fid;
   if (file === undefined || (fid.flags & L_O_WRONLY) !== 0) throw failure('EBADF');
   if (!fid.isDirectory) throw failure('ENOTDIR');
-  if (connection.workload.keepsOrder && count >= READDIR_PLUS) {
-    return readdirPlus(fid, file, offset, Math.min(count - READDIR_PLUS, connection.maxPayload), request);
-  }
+  const wanted = connection.workload.keepsOrder ? wantedOf(count) : undefined;
+  if (wanted?.plus) return readdirPlus(fid, file, offset, wanted, connection.maxPayload, request);
   const room = Math.min(count, connection.maxPayload);
   if (file.readdirInto !== undefined) {
     const target = connection.answers.lend(request, room);
@@ -35,8 +34,16 @@ export const Treaddir: Handler<'Treaddir'> = (connection, request, { fid: number
   return isPending(entries) ? entries.then((later) => packed(later, room)) : packed(entries, room);
 };
 
-/** Entries and their attributes, as many as fit into `room` bytes; those that can only be had later are left to the client. */
-function readdirPlus(fid: Fid, file: BackendFile, offset: bigint, room: number, request: Request): Awaitable<{ data: Uint8Array }> {
+/** Entries and their attributes, as many as fit; those that can only be had later are left to the client. */
+function readdirPlus(
+  fid: Fid,
+  file: BackendFile,
+  offset: bigint,
+  { count, bare }: Wanted,
+  maxPayload: number,
+  request: Request,
+): Awaitable<{ data: Uint8Array }> {
+  const room = Math.min(count, maxPayload);
   const entries = file.readdir(offset, Math.floor(room / PLUS_RATIO), request);
   const done = (list: readonly DirectoryEntry[]) => {
     const plus: EntryPlus[] = [];
@@ -44,7 +51,7 @@ function readdirPlus(fid: Fid, file: BackendFile, offset: bigint, room: number, 
     for (const entry of list) {
       left -= entryPlusBytes(entry.name);
       if (left < 0) break;
-      plus.push({ entry, attributes: attributesOf(fid.node, entry.name, request) });
+      plus.push(plusOf(fid.node, entry, bare, request));
     }
     if (plus.length === 0 && list.length > 0) throw failure('EINVAL');
     return { data: encodeEntriesPlus(plus) };
@@ -55,25 +62,39 @@ function readdirPlus(fid: Fid, file: BackendFile, offset: bigint, room: number, 
 /** Entries of that many bytes less are read than there is room for: their attributes take the rest. */
 const PLUS_RATIO = 5;
 
-function attributesOf(directory: BackendNode, name: string, request: Request): Attributes | undefined {
-  if (name === '.' || name === '..') return undefined;
+function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, request: Request): EntryPlus {
+  const unknown = { entry, attributes: undefined, bare: false };
+  const { name } = entry;
+  if (name === '.' || name === '..') return unknown;
   try {
     const node = directory.walk(name, request);
     if (isPending(node)) {
       node.then((late) => late.release()).catch(() => {});
-      return undefined;
+      return unknown;
     }
     try {
       const attributes = node.getattr(GETATTR_ALL, request);
-      if (!isPending(attributes)) return attributes;
+      if (!isPending(attributes)) return { entry, attributes, bare: bare && isBare(node, request) };
       attributes.catch(() => {});
-      return undefined;
+      return unknown;
     } finally {
       node.release();
     }
   } catch {
-    return undefined;
+    return unknown;
   }
+}
+
+/** Whether a file has no extended attribute. Where that cannot be told at once it may have some. */
+function isBare(node: BackendNode, request: Request): boolean {
+  try {
+    const names = node.listxattr(request);
+    if (!isPending(names)) return names.length === 0;
+    names.catch(() => {});
+  } catch {
+    // It has none to tell of, which whoever asks for one hears by another error.
+  }
+  return false;
 }
 
 function packed(entries: readonly DirectoryEntry[], room: number): { data: Uint8Array } {
