@@ -121,6 +121,9 @@ const setters: Readonly<Record<string, Setter>> = {
     mount.dirsync = true;
   }),
   // Our own
+  low_latency: flag((mount) => {
+    mount.lowLatency = true;
+  }),
   btime: flag((mount) => {
     mount.birthTimes = true;
   }),

@@ -2,6 +2,7 @@ import type { Client } from '../client/index.js';
 import { VERSION_L } from '../protocol/constants.js';
 import { attrOf } from './attributes.js';
 import { Bridge } from './bridge.js';
+import { Awake } from './kernel/awake.js';
 import { Device } from './kernel/device.js';
 import { mountKernel, raiseReadAhead, unmountKernel } from './kernel/mount.js';
 import { type BridgeOptions, type CacheMode, timeouts } from './options.js';
@@ -66,6 +67,11 @@ export interface MountOptions {
    * way, as our own does, up to 4096 entries of each listing.
    */
   readdirplus?: 'never' | 'auto' | 'always';
+  /**
+   * The host's processors are kept from going to sleep while many requests come (/dev/cpu_dma_latency), so that whoever works on small files gets its
+   * answers up to twice as fast, on a virtual machine above all. Costs power. Needs root; default: false. Not with `native`.
+   */
+  lowLatency?: boolean;
   /**
    * Files the kernel may know before it is asked to forget those that nobody uses; each takes about 3 KB of this process. Default: 200,000. Not with
    * `native`.
@@ -143,7 +149,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
   // Refuses here, and not at the first access, a root that is none.
   attrOf(bridge.tree.nodes.root, await client.root.getattr());
   const kernel = await mountKernel(directory, { ...looks(client, options), maxRead: MAX_WRITE });
-  const device = new Device(kernel.fd, bridge.operations, {
+  const agreed = {
     maxWrite: MAX_WRITE,
     maxReadahead: MAX_WRITE,
     remoteLocks: own.locks === 'remote',
@@ -152,7 +158,8 @@ export async function mount(client: Client, directory: string, options: MountOpt
     explicitInvalidation: false,
     cacheSymlinks: cache !== 'none',
     readdirplus: options.readdirplus ?? (bridge.ordered.kept ? 'always' : 'auto'),
-  });
+  } as const;
+  const device = new Device(kernel.fd, bridge.operations, agreed, options.lowLatency ? awake(options) : undefined);
   bridge.invalidate = (node) => device.notify.attributes(node.id);
   bridge.shrinker = new Shrinker(bridge.tree.nodes, options.maxNodes ?? MAX_NODES, (parent, name) => device.notify.entry(parent.id, name));
   device.start();
@@ -170,6 +177,16 @@ export async function mount(client: Client, directory: string, options: MountOpt
   await raiseReadAhead(kernel.device, options.readAhead);
   const counts = { requests: () => device.requests(), pending: () => device.pending };
   return new BridgedMount(kernel.directory, counts, bridge, done);
+}
+
+/** Undefined, and said so, where this process may not do that. */
+function awake({ warn }: MountOptions): Awake | undefined {
+  try {
+    return new Awake();
+  } catch (error) {
+    warn?.(`low latency: ${(error as Error).message}`);
+    return undefined;
+  }
 }
 
 /** The other back-end, loaded only when it is asked for. */

@@ -33,7 +33,11 @@ describe('-o', () => {
   });
 
   it('knows the words of FUSE and mount(8)', () => {
-    const request = applied('tcp://h/', 'ro,noexec,nodev,nosuid,noatime,sync', 'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime');
+    const request = applied(
+      'tcp://h/',
+      'ro,noexec,nodev,nosuid,noatime,sync',
+      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency',
+    );
     expect(request.mount).toEqual({
       readonly: true,
       noexec: true,
@@ -46,6 +50,7 @@ describe('-o', () => {
       allowOther: true,
       attrTimeout: 2500,
       birthTimes: true,
+      lowLatency: true,
     });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);

@@ -4,6 +4,7 @@ import { errnoOf } from '../../protocol/error.js';
 import { close, EAGAIN, EINTR, readTo, writeFrom, writev } from '../../sys/io.js';
 import { address, SystemError } from '../../sys/libc.js';
 import { POLLIN, poller, type Registration } from '../../sys/poller.js';
+import type { Awake } from './awake.js';
 import { BufferPool, type PooledBuffer } from './buffers.js';
 import { HEADER_ROOM, IN_HEADER_SIZE, KERNEL_VERSION, OLDEST_MINOR } from './constants.js';
 import { type InitOptions, type InitReply, negotiate, putInit, takeInit } from './init.js';
@@ -47,6 +48,7 @@ export class Device {
   readonly #fd: number;
   readonly #operations: Operations;
   readonly #options: InitOptions;
+  readonly #awake: Awake | undefined;
   readonly #buffers: BufferPool;
   readonly #small = new BufferPool(SMALL);
   readonly #decoder = new Decoder((bytes) => this.#keep(bytes));
@@ -64,11 +66,12 @@ export class Device {
   #resolveDone!: () => void;
   #rejectDone!: (error: Error) => void;
 
-  /** `fd` is a descriptor of /dev/fuse that is mounted, or about to be; the device closes it at the end. */
-  constructor(fd: number, operations: Operations, options: InitOptions) {
+  /** `fd` is a descriptor of /dev/fuse that is mounted, or about to be; the device closes it at the end, and has `awake` let go. */
+  constructor(fd: number, operations: Operations, options: InitOptions, awake?: Awake) {
     this.#fd = fd;
     this.#operations = operations;
     this.#options = options;
+    this.#awake = awake;
     this.#buffers = new BufferPool(options.maxWrite + HEADER_ROOM);
     this.#buffer = this.#buffers.take();
     this.notify = new Notifier(fd);
@@ -121,6 +124,7 @@ export class Device {
     if (this.#ended) return;
     this.#ended = true;
     this.#watch?.remove();
+    this.#awake?.release();
     void this.notify.close().then(() => {
       close(this.#fd);
       this.#rejectReady(error ?? new Error('the mount ended before the kernel began to use it'));
@@ -170,6 +174,7 @@ export class Device {
       return;
     }
     this.#counters[code] = (this.#counters[code] ?? 0) + 1;
+    this.#awake?.request();
     const operation = this.#operations[entry.name] as ((body: unknown, request: Request) => unknown) | undefined;
     if (operation === undefined) {
       this.#fail(unique, ENOSYS);
