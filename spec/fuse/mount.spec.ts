@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
@@ -104,6 +105,31 @@ $i" ]
 }
 
 requires('mount')('a mount by root', () => {
+  test('keeps processors awake while there is much to do, if told to and if it can, and lets go of them', { timeout }, async () => {
+    const device = '/dev/cpu_dma_latency';
+    const lines: string[] = [];
+    await using at = await mounted('passthrough', { lowLatency: true, warn: (line) => lines.push(line) });
+    const held = () =>
+      readdirSync('/proc/self/fd').some((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === device;
+        } catch {
+          // The one that the directory was read by.
+          return false;
+        }
+      });
+    expect(held()).toBe(false);
+    const working = shell('i=0; while [ $i -lt 2000 ]; do echo $i > "$1/f"; i=$((i+1)); done', [at.directory]);
+    if (existsSync(device)) {
+      await expect.poll(held, { interval: 1, timeout: 20_000 }).toBe(true);
+      expect(lines).toEqual([]);
+    } else {
+      expect(lines).toEqual([expect.stringContaining('low latency: ENOENT')]);
+    }
+    await working;
+    await expect.poll(held, { timeout: 20_000 }).toBe(false);
+  });
+
   test('has the kernel read ahead as far as it is told', { timeout }, async () => {
     for (const readAhead of [512, 2048]) {
       await using at = await mounted('passthrough', { readAhead });
