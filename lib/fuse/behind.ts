@@ -16,7 +16,7 @@ const SMALL = 256 * 1024;
 interface Flight {
   readonly start: number;
   readonly end: number;
-  readonly done: Promise<void>;
+  readonly done: Promise<boolean>;
 }
 
 /** Writes of one handle, each beginning where the one before it ended, that will leave as one. */
@@ -28,8 +28,11 @@ interface Gathering {
   readonly limit: number;
 }
 
-/** Writes `data` to the file of a handle and settles once the server has it, or the handle the error. Never rejects. */
-export type Send = (handle: FileHandle, data: Uint8Array, offset: number) => Promise<void>;
+/**
+ * Writes `data` to the file of a handle and settles once the server has it, or the handle the error. Never rejects. False: it may still be on its way, as
+ * a stream that two roles share sends what it has begun with for a conversation that is over; nothing else may be put there.
+ */
+export type Send = (handle: FileHandle, data: Uint8Array, offset: number) => Promise<boolean>;
 
 /**
  * Writes of one file that the kernel has been told are done, and the server not yet. Everything that would notice waits for them: reads,
@@ -112,23 +115,25 @@ export class Behind {
     if (gathering === undefined) return;
     this.#gathering = undefined;
     const { handle, start, end, bytes } = gathering;
-    void this.#fly(handle, start, bytes.subarray(0, end - start)).then(() => {
-      this.#buffers.give(bytes);
+    void this.#fly(handle, start, bytes.subarray(0, end - start)).then((free) => {
+      if (free) this.#buffers.give(bytes);
       handle.pin.drop();
     });
   }
 
-  #fly(handle: FileHandle, start: number, data: Uint8Array): Promise<void> {
+  #fly(handle: FileHandle, start: number, data: Uint8Array): Promise<boolean> {
     const flight = { start, end: start + data.length, done: this.#send(handle, data, start) };
     this.#flights.add(flight);
-    return flight.done.then(() => {
+    return flight.done.then((free) => {
       this.#flights.delete(flight);
       this.#bytes -= data.length;
       if (this.#flights.size < ENOUGH) this.#launch();
       const waiting = this.#waiting;
-      if (waiting.length === 0) return;
-      this.#waiting = [];
-      for (const resolve of waiting) resolve();
+      if (waiting.length > 0) {
+        this.#waiting = [];
+        for (const resolve of waiting) resolve();
+      }
+      return free;
     });
   }
 

@@ -28,17 +28,20 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
   }
 
   /** An error is told at the next call. */
-  async function send(handle: FileHandle, data: Uint8Array, offset: number): Promise<void> {
+  async function send(handle: FileHandle, data: Uint8Array, offset: number): Promise<boolean> {
     const { node, pin } = handle;
+    let free = true;
     pin.hold();
     try {
       const count = await pin.fid.write(data, offset);
       if (count < data.length) handle.error ??= Object.assign(new Error('short write'), { code: 'EIO' });
     } catch (error) {
       handle.error ??= error;
+      free = false;
     }
     bridge.touched(node);
     pin.drop();
+    return free;
   }
 
   async function written(node: Node, count: Promise<number>): Promise<number> {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Client } from '../../lib/client/index.js';
 import { Bridge } from '../../lib/fuse/bridge.js';
 import { ROOT_ID } from '../../lib/fuse/kernel/constants.js';
@@ -175,6 +175,30 @@ test('one error is told to the handle that gathered, once', async () => {
   await flush();
   hold = () => undefined;
   await ask('release', other.nodeid, { fh: other.fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
+});
+
+test('nothing else is put where the bytes of a write are that failed: they may still be on their way', async () => {
+  const gate = door();
+  const give = vi.spyOn(bridge.buffers, 'give');
+  hold = () => gate.promise;
+  const [one, two] = [await write(0, piece(1)), await write(1000, piece(2))];
+  await write(2000, piece(3));
+  await expect.poll(() => writes).toBe(2);
+  hold = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  gate.open();
+  await expect(flush()).rejects.toMatchObject({ code: 'ENOSPC' });
+  const failed = await write(3000, piece(4));
+  await expect(flush()).rejects.toMatchObject({ code: 'ENOSPC' });
+  const free = [one, two, failed].map((reply) => (reply instanceof Early ? reply.done : undefined));
+  expect(await Promise.all(free)).toEqual([true, true, false]);
+  expect(give).not.toHaveBeenCalled();
+  // The bytes of a gathering that the server has are free again.
+  const again = door();
+  hold = () => again.promise;
+  for (let index = 0; index < 3; index++) await write(index * 1000, piece(index));
+  again.open();
+  await flush();
+  expect(give).toHaveBeenCalledOnce();
 });
 
 test('what has gathered leaves even if the file is released without a flush, as it is when its writer is killed', async () => {

@@ -235,8 +235,13 @@ export class Device {
 
   #release(buffer: PooledBuffer | undefined, reply: unknown): void {
     if (buffer === undefined) return;
-    if (reply instanceof Early) void reply.done.then(() => buffer.pool.give(buffer));
-    else buffer.pool.give(buffer);
+    if (!(reply instanceof Early)) {
+      buffer.pool.give(buffer);
+      return;
+    }
+    void reply.done.then((free) => {
+      if (free) buffer.pool.give(buffer);
+    });
   }
 
   #special(code: number, unique: number, nodeid: number): void {

@@ -173,12 +173,12 @@ export class Lent {
   }
 }
 
-/** A WRITE that may be answered now, although its payload is in use until `done`, which never rejects. */
+/** A WRITE that may be answered now, although its payload is in use until `done`, which never rejects; false: perhaps for longer. */
 export class Early {
   readonly count: number;
-  readonly done: Promise<void>;
+  readonly done: Promise<boolean>;
 
-  constructor(count: number, done: Promise<void>) {
+  constructor(count: number, done: Promise<boolean>) {
     this.count = count;
     this.done = done;
   }
