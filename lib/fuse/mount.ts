@@ -73,7 +73,7 @@ export interface MountOptions {
    */
   lowLatency?: boolean;
   /**
-   * Files the kernel may know before it is asked to forget those that nobody uses; each takes about 3 KB of this process. Default: 200,000. Not with
+   * Files the kernel may know before it is asked to forget those that nobody uses; each takes about 1.2 KB of this process. Default: 200,000. Not with
    * `native`.
    */
   maxNodes?: number;

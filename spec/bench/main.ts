@@ -10,7 +10,7 @@ import { type Comparison, table } from './pairs.js';
 import { benchServer } from './server.js';
 
 /**
- * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [memory] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000]`: everything as ratios
+ * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [memory] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000] [--mount-options '-o low_latency']`: everything as ratios
  * of two things done in turn, medians and spread; counts are instructions against those of the last release (--record: they become its own). Needs root, diod, valgrind, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
  */
 const { values, positionals } = parseArgs({
@@ -21,17 +21,19 @@ const { values, positionals } = parseArgs({
     mebibytes: { type: 'string', default: '512' },
     record: { type: 'boolean', default: false },
     files: { type: 'string', default: '2000' },
+    'mount-options': { type: 'string', default: '' },
   },
 });
 const pairs = Number(values.pairs);
 const only = new RegExp(values.only);
+const options = values['mount-options'].split(' ').filter((word) => word !== '');
 const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
   codec: () => benchCodec({ pairs, only }),
   counts: () => benchCounts({ only, record: values.record }),
   server: () => benchServer({ pairs, only }),
   client: () => benchClient({ pairs, only }),
   guest: () => benchGuest({ pairs, only }),
-  mount: () => benchMount({ pairs, only, mebibytes: Number(values.mebibytes), files: Number(values.files) }),
+  mount: () => benchMount({ pairs, only, mebibytes: Number(values.mebibytes), files: Number(values.files), options }),
   growth: () => benchGrowth(),
   memory: () => benchMemory(),
 };

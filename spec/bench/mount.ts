@@ -12,6 +12,8 @@ export interface MountBenchOptions {
   files: number;
   /** Only rows whose name this matches. */
   only: RegExp;
+  /** Further words for `ninep mount`. */
+  options: readonly string[];
 }
 
 const script = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -53,7 +55,7 @@ async function smallFiles(subject: Subject, step: string, files: number, cold: b
 /** The mount against what users would pick instead. */
 export async function benchMount(options: MountBenchOptions): Promise<Comparison[]> {
   const { pairs, mebibytes, files, only } = options;
-  const mounts = [await ninepOf('ninep serve'), await ninepOf('diod')];
+  const mounts = [await ninepOf('ninep serve', options.options), await ninepOf('diod', options.options)];
   const [remote, limit] = await Promise.all([sshfs(), passthrough()]);
   if (remote === undefined) console.error('left out: sshfs (apt-get install sshfs openssh-sftp-server)');
   if (limit === undefined) console.error('left out: passthrough_ll (apt-get install gcc pkg-config libfuse3-dev)');

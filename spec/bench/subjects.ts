@@ -75,7 +75,7 @@ async function mounted(
 /** `ninep mount` of a server. */
 export async function ninepOf(server: 'ninep serve' | 'diod', options: readonly string[] = []): Promise<Subject> {
   await ensureBuilt();
-  return mounted(`ninep mount of ${server}`, async (backing) => {
+  return mounted(['ninep mount of', server, ...options].join(' '), async (backing) => {
     const one =
       server === 'diod'
         ? await diod(backing)
