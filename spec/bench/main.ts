@@ -10,7 +10,7 @@ import { type Comparison, table } from './pairs.js';
 import { benchServer } from './server.js';
 
 /**
- * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [memory] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000] [--mount-options '-o low_latency']`: everything as ratios
+ * `npm run bench -- [codec] [counts] [server] [client] [guest] [mount] [growth] [memory] [--pairs 5] [--only REGEXP] [--mebibytes 512] [--files 2000] [--mount-options low_latency]`: everything as ratios
  * of two things done in turn, medians and spread; counts are instructions against those of the last release (--record: they become its own). Needs root, diod, valgrind, QEMU and busybox for the guest, and for whole tables sshfs, openssh-sftp-server, gcc and libfuse3-dev.
  */
 const { values, positionals } = parseArgs({
@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
 });
 const pairs = Number(values.pairs);
 const only = new RegExp(values.only);
-const options = values['mount-options'].split(' ').filter((word) => word !== '');
+const options = values['mount-options'] === '' ? [] : ['-o', values['mount-options']];
 const sections: Readonly<Record<string, () => Promise<Comparison[]>>> = {
   codec: () => benchCodec({ pairs, only }),
   counts: () => benchCounts({ only, record: values.record }),
