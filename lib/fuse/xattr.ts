@@ -16,18 +16,16 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
   const { tree } = bridge;
   const { nodes } = tree;
   /** Whether the server has anything to say about the names with a prefix. */
-  const served = new Map<string, Promise<boolean>>();
-  /** What came of that. */
-  const known = new Map<string, boolean>();
+  const served = new Map<string, boolean | Promise<boolean>>();
 
   /** Asked once, of the root: security modules ask for their attributes at every turn, and most servers have none. */
-  function serves(name: string): Promise<boolean> {
+  function serves(name: string): boolean | Promise<boolean> {
     const prefix = prefixOf(name);
     let answer = served.get(prefix);
     if (answer === undefined) {
-      answer = prefix === 'user.' ? Promise.resolve(true) : isServed(bridge.client.root, name);
+      answer = prefix === 'user.' ? true : isServed(bridge.client.root, name);
       served.set(prefix, answer);
-      void answer.then((is) => known.set(prefix, is));
+      if (answer !== true) void answer.then((is) => served.set(prefix, is));
     }
     return answer;
   }
@@ -53,7 +51,7 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
       // Before the first write of a file the kernel asks for its capabilities, which a new one has none of.
       if (node.bareUntil > request.at && name.startsWith('security.')) return ENODATA;
       bridge.interest.xattr(node);
-      if (node.noXattrsUntil > request.at && known.get(prefixOf(name)) === true) return ENODATA;
+      if (node.noXattrsUntil > request.at && serves(name) === true) return ENODATA;
       return got(name, size, request);
     },
 
