@@ -2,7 +2,7 @@ import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, L_O_RDONLY, NOFID, QTDIR, S_I
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
-import { encodeEntriesPlus, wantedOf } from '../protocol/plus.js';
+import { encodeEntriesPlus, untold, wantedOf } from '../protocol/plus.js';
 import type { Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
@@ -75,7 +75,7 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
     const { count, plus } = wantedOf(body.count);
     const reply = await session.request('Treaddir', { ...body, count: Math.min(count, session.maxPayload) });
     if (!plus) return reply;
-    return { data: encodeEntriesPlus(decodeEntries(reply.data).map((entry) => ({ entry, attributes: undefined, bare: false }))) };
+    return { data: encodeEntriesPlus(decodeEntries(reply.data).map(untold)) };
   },
 
   Twrite: async (around, body) => {

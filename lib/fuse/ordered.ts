@@ -1,7 +1,7 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
-import { decodeEntriesPlus, type EntryPlus, READDIR_BARE, READDIR_PLUS } from '../protocol/plus.js';
+import { decodeEntriesPlus, type EntryPlus, READDIR_BARE, READDIR_PLUS, untold } from '../protocol/plus.js';
 import type { Attributes, Qid } from '../protocol/types.js';
 import { WANTED } from './attributes.js';
 
@@ -98,7 +98,7 @@ export class Ordered {
 
   /** Entries of an open directory, as any server lists them. */
   async readdir(fid: Fid, offset: bigint, count: number, options?: RequestOptions): Promise<EntryPlus[]> {
-    return (await fid.readdir(offset, count, options)).map((entry) => ({ entry, attributes: undefined, bare: false }));
+    return (await fid.readdir(offset, count, options)).map(untold);
   }
 
   /** Twalk and Tgetattr. ENOENT where the name leads nowhere. Who gets the fid ends it. */

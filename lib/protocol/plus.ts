@@ -35,6 +35,11 @@ export interface EntryPlus {
   readonly bare: boolean;
 }
 
+/** An entry of which nothing more is known. */
+export function untold(entry: DirectoryEntry): EntryPlus {
+  return { entry, attributes: undefined, bare: false };
+}
+
 /** Bits of the byte behind an entry. */
 const TOLD = 1;
 const BARE = 2;

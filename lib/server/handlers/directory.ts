@@ -1,6 +1,6 @@
 import { AT_REMOVEDIR, GETATTR_ALL, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
 import { encodeEntries } from '../../protocol/directory.js';
-import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, type Wanted, wantedOf } from '../../protocol/plus.js';
+import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, untold, type Wanted, wantedOf } from '../../protocol/plus.js';
 import type { DirectoryEntry } from '../../protocol/types.js';
 import type { Awaitable, BackendFile, BackendNode } from '../backend.js';
 import { failure, isPending } from '../errors.js';
@@ -63,7 +63,7 @@ function readdirPlus(
 const PLUS_RATIO = 5;
 
 function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, request: Request): EntryPlus {
-  const unknown = { entry, attributes: undefined, bare: false };
+  const unknown = untold(entry);
   const { name } = entry;
   if (name === '.' || name === '..') return unknown;
   try {
