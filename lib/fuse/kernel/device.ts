@@ -163,6 +163,7 @@ export class Device {
     const unique = decoder.u64();
     const nodeid = decoder.u64();
     const request = new Request(unique, nodeid, decoder.u32(), decoder.u32(), decoder.u32());
+    // total_extlen and padding: no extension of a request was agreed on.
     decoder.skip(4);
     if (count < IN_HEADER_SIZE || length !== count) {
       this.close(new SystemError(EPROTO, 'read', '/dev/fuse'));

@@ -30,6 +30,7 @@ const read = (from: Decoder) => {
   const fh = from.u64();
   const offset = from.u64();
   const size = from.u32();
+  // read_flags and lock_owner, by which only mandatory locks would go.
   from.skip(12);
   return { fh, offset, size, flags: from.u32() };
 };
@@ -39,6 +40,7 @@ const write = (from: Decoder) => {
   const offset = from.u64();
   const size = from.u32();
   const writeFlags = from.u32();
+  // lock_owner, likewise.
   from.skip(8);
   const flags = from.u32();
   from.skip(4);

@@ -48,6 +48,7 @@ export class Decoder {
     return at;
   }
 
+  /** Passes over bytes: where nothing is said beside it, padding of the structure (linux/fuse.h: padding, dummy, unused, reserved). */
   skip(size: number): void {
     this.#take(size);
   }
