@@ -20,8 +20,7 @@ export function compileSoon(): void {
  * What a process that mounts is to be started with. On few cores, threads that optimize functions all at once take them from the programs that use the
  * mount, just while these wait for functions not yet optimized. Where there is one core only, starting costs more than that.
  */
-export function compilerFlags(): readonly string[] {
-  const cores = availableParallelism();
+export function compilerFlags(cores = availableParallelism()): readonly string[] {
   const told = [...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(' ')].some((word) => word.startsWith(POOL));
   return told || cores === 1 || cores > THREADS ? [] : [`${POOL}=${cores - 1}`];
 }
