@@ -67,7 +67,8 @@ export class Client {
 
   #owner(): Owner {
     return {
-      living: () => [...this.#fids.values()].filter((fid) => fid.known && !fid.ended && fid.transient === undefined),
+      living: () => [...this.#fids.values()].filter((fid) => fid.known && !fid.ended && !fid.unneeded && fid.transient === undefined),
+      unneeded: () => [...this.#fids.values()].filter((fid) => fid.known && !fid.ended && fid.unneeded),
       transient: () => [...this.#fids.values()].filter((fid) => fid.known && fid.transient !== undefined),
       fid: (number) => this.#fids.get(number),
       spare: () => this.#numbers.take(),

@@ -34,6 +34,8 @@ export class Fid {
   known = false;
   /** It reads or writes an extended attribute: after a lost connection whoever began that begins again. */
   transient: 'read' | 'write' | undefined;
+  /** Nobody will use it again, and whoever had it will clunk it by and by: it is not made again after a lost connection. */
+  unneeded = false;
   /** What is locked through it. */
   readonly locks = new LockBook();
   #place: Place;
@@ -271,6 +273,13 @@ export class Fid {
   /** Trenameat, or Trename where the server has no Trenameat. */
   async renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
     await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
+  }
+
+  /**
+   * For Verbs: the server has given what had the name `oldName` in this directory another one. At its reply and not later, whatever else there is to do: if the
+   * connection is lost meanwhile, its fids are looked for by the names they have now.
+   */
+  renamed(oldName: string, to: Fid, newName: string): void {
     this.#place.moved(oldName, to.place, newName);
   }
 

@@ -93,7 +93,10 @@ export const legacy: Verbs = {
     if (!isSame(from, to)) throw from.client.error('EXDEV', 'Twstat', from.path);
     const fid = await from.walk([oldName], options);
     try {
-      if (oldName !== newName) await rename(fid, to, newName, options);
+      if (oldName !== newName) {
+        await rename(fid, to, newName, options);
+        from.renamed(oldName, to, newName);
+      }
     } finally {
       await fid.clunk();
     }

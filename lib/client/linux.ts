@@ -84,6 +84,7 @@ export const linux: Verbs = {
     if (!lacking.has('Trenameat')) {
       try {
         await from.client.request('Trenameat', { olddirfid: from.number, oldname, newdirfid: to.number, newname }, options);
+        from.renamed(oldname, to, newname);
         return;
       } catch (error) {
         if (!isUnsupported(error)) throw error;
@@ -94,6 +95,7 @@ export const linux: Verbs = {
     const fid = await from.walk([oldname], options);
     try {
       await linux.rename(fid, to, newname, options);
+      from.renamed(oldname, to, newname);
     } finally {
       await fid.clunk();
     }

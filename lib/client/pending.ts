@@ -56,10 +56,13 @@ export function inOrder(parked: readonly Pending[], again: (pending: Pending) =>
   for (const pending of first) again(pending);
 }
 
+/** The fields of messages that hold a fid: fid, dfid, newfid, olddirfid, newdirfid, and Tunlinkat's dirfd. */
+const FID = /fid$|^dirfd$/;
+
 /** The fids that a request names. */
 function fidsOf(body: object): Set<number> {
   const numbers = new Set<number>();
-  for (const [key, value] of Object.entries(body)) if (key.endsWith('fid') && typeof value === 'number') numbers.add(value);
+  for (const [key, value] of Object.entries(body)) if (FID.test(key) && typeof value === 'number') numbers.add(value);
   return numbers;
 }
 

@@ -34,6 +34,8 @@ export interface RecoveryOptions {
 export interface Owner {
   /** Fids that the server knew. */
   living(): Fid[];
+  /** Those that will only be clunked, which are not made again either. */
+  unneeded(): Fid[];
   /** Those that read or write an extended attribute: they are not made again. */
   transient(): Fid[];
   fid(number: number): Fid | undefined;
@@ -236,6 +238,7 @@ export class Recovery {
       if (session.dialect !== this.#session.dialect) throw new Error(`the server speaks ${session.dialect} now`);
       const fids = this.#owner.living().filter((fid) => !this.#broken.has(fid.number));
       this.#revived = new Set(fids.map(({ number }) => number));
+      for (const { number } of this.#owner.unneeded()) this.#broken.set(number, 'ESTALE');
       const guard = endIfSilent(session, this.#patience);
       const moves = this.#moves();
       const ended = new Set([...this.#removals(), ...moves.map(({ to }) => to)].map((names) => names.join('/')));

@@ -18,6 +18,7 @@ export class Clunker {
   #idle: (() => void)[] = [];
 
   give(fid: Fid): void {
+    fid.unneeded = true;
     this.#waiting.push(fid);
     if (this.#waiting.length >= CROWD) this.#flush();
     else this.#timer ??= setTimeout(this.#flush, PAUSE);

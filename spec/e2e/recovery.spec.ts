@@ -143,10 +143,7 @@ requires(
   for (const [name, kind] of Object.entries(kinds)) {
     const described = name === 'diod' && which('diod') === undefined ? describe.skip : describe;
     described(name, () => {
-      // Known not to hold with diod in about one run of four: a file that was open while it, or the name it was under, was being renamed can be told of as lost
-      // (ESTALE). Until that is mended CI gives it more tries, and the reporter names each.
-      const known = name === 'diod' && process.env['NINEP_REQUIRE'] === 'all' ? { retry: 3 } : {};
-      it('loses nothing, and nobody notices', known, () => survives(kind));
+      it('loses nothing, and nobody notices', () => survives(kind));
     });
   }
 

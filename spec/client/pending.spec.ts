@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest';
+import { inOrder, type Pending, tellFollowers } from '../../lib/client/pending.js';
+import type { Body, TName } from '../../lib/protocol/messages.js';
+
+function pending<N extends TName>(order: number, name: N, body: Body<N>): Pending {
+  return { name, body, done: () => {}, options: undefined, order, sent: true };
+}
+
+describe('requests that waited for another connection', () => {
+  it('wait for those before them that make or change one of their fids', () => {
+    const walk = pending(0, 'Twalk', { fid: 1, newfid: 5, wnames: ['directory'] });
+    const unlink = pending(1, 'Tunlinkat', { dirfd: 5, name: 'file', flags: 0 });
+    const rename = pending(2, 'Trenameat', { olddirfid: 2, oldname: 'a', newdirfid: 5, newname: 'b' });
+    const other = pending(3, 'Tgetattr', { fid: 9, requestMask: 0n });
+    const sent: TName[] = [];
+    inOrder([walk, unlink, rename, other], ({ name }) => sent.push(name));
+    expect(sent).toEqual(['Twalk', 'Tgetattr']);
+    tellFollowers(walk);
+    expect(sent).toEqual(['Twalk', 'Tgetattr', 'Tunlinkat']);
+    tellFollowers(unlink);
+    expect(sent).toEqual(['Twalk', 'Tgetattr', 'Tunlinkat', 'Trenameat']);
+  });
+});
