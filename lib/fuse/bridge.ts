@@ -47,6 +47,10 @@ export class Bridge {
   readonly operations: Operations;
   /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
   invalidate: (node: Node) => void = () => {};
+  /** Drops what the kernel has of a node's content there, and resolves when it is dropped; set by who has a kernel. */
+  dropPages: (node: Node, offset: number, length: number) => Promise<void> = () => Promise.resolve();
+  /** Whether the kernel drops its pages of what is written past them, and writes dirty ones first, as Linux has done since 6.6; set by who has a kernel. */
+  keepsInStep = false;
   /** Set by who has a kernel. */
   shrinker: Shrinker | undefined;
   readonly #interrupts = new Interrupts();

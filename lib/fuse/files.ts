@@ -52,6 +52,17 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
     }
   }
 
+  /**
+   * A write that went past the kernel's cache, while somebody else has the file open through it. The kernel dropped its pages of that range before it asked;
+   * one that was read at the same moment may have come back since then. So they are dropped once more, before the writer is told that it is done: a
+   * read that comes after waits for what is on its way. A page that is being read holds that up, which the server ends by itself.
+   */
+  function inStep<T>(handle: FileHandle, offset: number, length: number, reply: T): T | Promise<T> {
+    if (handle.cached) return reply;
+    for (const other of handle.node.handles ?? []) if (other.cached) return bridge.dropPages(handle.node, offset, length).then(() => reply);
+    return reply;
+  }
+
   return {
     async read({ fh, offset, size }, request) {
       const handle = files.get(fh);
@@ -88,21 +99,21 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const drop = (writeFlags & WRITE_KILL_SUIDGID) !== 0 ? dropPrivilegeBits(node, pin.fid, request.options) : undefined;
       if (!handle.behind) {
         const bytes = data.keep();
-        if (drop === undefined && !node.behind?.busy) return written(node, pin.fid.write(bytes, offset, request.options));
         return (async () => {
-          await drop;
-          await node.behind?.idle();
-          return written(node, pin.fid.write(bytes, offset, request.options));
+          if (drop !== undefined) await drop;
+          if (node.behind?.busy) await node.behind.idle();
+          const count = await written(node, pin.fid.write(bytes, offset, request.options));
+          return inStep(handle, offset, count, count);
         })();
       }
       node.behind ??= new Behind(send, buffers);
       const { behind } = node;
-      if (drop === undefined && behind.admits(offset, end)) return behind.write(handle, offset, data);
+      if (drop === undefined && behind.admits(offset, end)) return inStep(handle, offset, end - offset, behind.write(handle, offset, data));
       data.keep();
       return (async () => {
         await drop;
         await behind.room(offset, end);
-        return behind.write(handle, offset, data);
+        return inStep(handle, offset, end - offset, behind.write(handle, offset, data));
       })();
     },
 

@@ -11,6 +11,8 @@ export class FileHandle {
   readonly user: number;
   /** L_O_* flags it was opened with. */
   readonly flags: number;
+  /** Whether the kernel has pages of the file for it; else each of its reads and writes comes here. */
+  cached = true;
   /** Whether its writes may be answered before the server has. */
   behind = false;
   /** What became of such a write, until somebody can be told. */

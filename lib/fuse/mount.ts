@@ -3,6 +3,7 @@ import { VERSION_L } from '../protocol/constants.js';
 import { attrOf } from './attributes.js';
 import { Bridge } from './bridge.js';
 import { Awake } from './kernel/awake.js';
+import { INIT2_DIRECT_IO_ALLOW_MMAP } from './kernel/constants.js';
 import { Device } from './kernel/device.js';
 import { mountKernel, raiseReadAhead, unmountKernel } from './kernel/mount.js';
 import { type BridgeOptions, type CacheMode, timeouts } from './options.js';
@@ -161,6 +162,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
   } as const;
   const device = new Device(kernel.fd, bridge.operations, agreed, options.lowLatency ? awake(options) : undefined);
   bridge.invalidate = (node) => device.notify.attributes(node.id);
+  bridge.dropPages = (node, offset, length) => device.notify.inode(node.id, offset, length);
   bridge.shrinker = new Shrinker(bridge.tree.nodes, options.maxNodes ?? MAX_NODES, (parent, name) => device.notify.entry(parent.id, name));
   device.start();
   const done = device.done.finally(async () => {
@@ -169,7 +171,9 @@ export async function mount(client: Client, directory: string, options: MountOpt
   });
   done.catch(() => {});
   try {
-    await device.ready;
+    const { flags2 } = await device.ready;
+    // Linux has had both since 6.6.
+    bridge.keepsInStep = (flags2 & INIT2_DIRECT_IO_ALLOW_MMAP) !== 0;
   } catch (error) {
     await unmountKernel(kernel.directory, true).catch(() => {});
     throw error;

@@ -5,7 +5,7 @@ import { textBytes } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
 import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
-import { RENAME_NOREPLACE } from './kernel/constants.js';
+import { FOPEN_DIRECT_IO, RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
@@ -260,8 +260,10 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
           return ordered.both(creating, () => fid.getattr(WANTED, o));
         });
         const node = made(parent, name, fid.qid, request);
-        const { fh } = handleFor(bridge, node, pin, user, wire, flags);
-        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: createFlags(bridge, wire) } };
+        const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
+        const how = createFlags(bridge, wire);
+        handle.cached = (how & FOPEN_DIRECT_IO) === 0;
+        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: how } };
       } catch (error) {
         // Without the walk's own error the reason would be a fid that nobody knows.
         await done;

@@ -59,16 +59,23 @@ export function handleFor(
 }
 
 /**
- * Whether somebody only appends, at an end that the server knows. The kernel's cache would cut what one write(2) appends where, by its own idea of
- * the end, a page ends, and another mount's bytes might come between: without the cache it stays one message.
+ * Whether what is written goes past the kernel's cache.
+ *
+ * Where somebody only writes nothing would be read from there: the next open compares, and finds a file that has changed. So it is not copied there first,
+ * nor asked for capabilities before its first write.
+ *
+ * Where somebody only appends, at an end that the server knows, the cache would cut what one write(2) appends where, by its own idea of the end, a page
+ * ends, and another mount's bytes might come between: without it, it stays one message.
  */
-function appends(wire: number): boolean {
-  return (wire & (L_O_APPEND | L_O_ACCMODE)) === (L_O_APPEND | L_O_WRONLY);
+function writesPast({ options, keepsInStep }: Bridge, wire: number): boolean {
+  if ((wire & L_O_ACCMODE) !== L_O_WRONLY) return false;
+  return (wire & L_O_APPEND) !== 0 || (options.cache === 'open' && keepsInStep);
 }
 
 /** FOPEN_* of a file that was just created and opened with these flags. */
-export function createFlags({ options }: Bridge, wire: number): number {
-  const direct = options.cache === 'none' || options.direct || appends(wire);
+export function createFlags(bridge: Bridge, wire: number): number {
+  const { options } = bridge;
+  const direct = options.cache === 'none' || options.direct || writesPast(bridge, wire);
   return (direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | (options.locks === 'local' ? FOPEN_NOFLUSH : 0);
 }
 
@@ -181,7 +188,9 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
   /** FOPEN_* for a file whose attributes were seen during the open. */
   function caching(node: Node, wire: number, attributes: Attributes | undefined): number {
     const noFlush = options.locks === 'local' && !options.writeBehind ? FOPEN_NOFLUSH : 0;
-    if (options.cache === 'none' || options.direct || appends(wire)) return FOPEN_DIRECT_IO | noFlush;
+    if (options.cache === 'none' || options.direct) return FOPEN_DIRECT_IO | noFlush;
+    // What others have cached stays, as far as it is not written over.
+    if (writesPast(bridge, wire)) return FOPEN_DIRECT_IO | FOPEN_KEEP_CACHE | noFlush;
     // Who only writes sees nothing of what is cached; it is compared again when somebody reads.
     if (attributes === undefined) return (wire & L_O_TRUNC) !== 0 ? noFlush : FOPEN_KEEP_CACHE | noFlush;
     if ((wire & L_O_ACCMODE) === L_O_RDONLY && hasNoTrueSize(attributes)) return FOPEN_DIRECT_IO | noFlush;
@@ -233,6 +242,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       }
       const known = truncates ? undefined : (attributes ?? just);
       const how = caching(node, wire, known);
+      handle.cached = (how & FOPEN_DIRECT_IO) === 0;
       const cacheless = (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) !== 0;
       if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless) {
         handle.prefetch = result.prefetch?.size === known.size ? result.prefetch : new Prefetch(pin.fid, known.size, bridge.buffers);

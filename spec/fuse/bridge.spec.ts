@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Client } from '../../lib/client/index.js';
 import { Bridge } from '../../lib/fuse/bridge.js';
-import { FATTR_SIZE, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import { FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import type { Body, OperationName, Reply } from '../../lib/fuse/kernel/opcodes.js';
 import { Payload } from '../../lib/fuse/kernel/payload.js';
 import { Request } from '../../lib/fuse/kernel/request.js';
@@ -357,6 +357,75 @@ describe('writes that are answered before the server has', () => {
       await release(f.nodeid, fh);
     }
   });
+});
+
+describe('what is only written', () => {
+  const [KEEP, DIRECT] = [FOPEN_KEEP_CACHE, FOPEN_DIRECT_IO];
+  const RDONLY = 0;
+  const WRONLY = 1;
+  const RDWR = 2;
+  const creates = (name: string, flags: number) =>
+    ask('create', ROOT_ID, { flags: flags | 0o100, mode: 0o600, umask: 0, openFlags: 0, name });
+
+  test('goes past the kernel’s cache, where the kernel drops what it has of it', async () => {
+    for (const [cache, keepsInStep, past] of [
+      ['open', true, true],
+      ['open', false, false],
+      ['loose', true, false],
+    ] as const) {
+      await end();
+      await begin({ cache, ...timeouts(cache) });
+      bridge.keepsInStep = keepsInStep;
+      const { nodeid } = await lookup(ROOT_ID, 'f');
+      for (const flags of [WRONLY, RDWR]) {
+        const opened = await open(nodeid, flags);
+        if (past && flags === WRONLY) expect(opened.flags).toBe(KEEP | DIRECT);
+        else expect(opened.flags & DIRECT, `${cache} ${keepsInStep} ${flags}`).toBe(0);
+        await release(nodeid, opened.fh);
+        const made = await creates(`made ${flags}`, flags);
+        expect(made.open.flags, `${cache} ${keepsInStep} ${flags}`).toBe(past && flags === WRONLY ? DIRECT : KEEP);
+        await release(made.entry.nodeid, made.open.fh);
+      }
+    }
+  });
+
+  for (const writeBehind of [false, true]) {
+    test(`is dropped from it again where others have the file open, before the write is done; write-behind: ${writeBehind}`, async () => {
+      await end();
+      await begin({ writeBehind });
+      bridge.keepsInStep = true;
+      const gate = door();
+      const order: string[] = [];
+      bridge.dropPages = (node, offset, length) => {
+        order.push(`drop ${node.id} ${offset} ${length}`);
+        return gate.promise;
+      };
+      const { nodeid } = await lookup(ROOT_ID, 'f');
+      const writer = await open(nodeid, WRONLY);
+      const other = await open(nodeid, WRONLY);
+      await write(nodeid, writer.fh, 0, 'alone');
+      expect(order).toEqual([]);
+
+      const reader = await open(nodeid, RDONLY);
+      const writing = write(nodeid, writer.fh, 2, 'seen').then(() => order.push('written'));
+      await expect.poll(() => order).toEqual([`drop ${nodeid} 2 4`]);
+      // Whoever reads meanwhile gets what is written, and keeps nobody waiting.
+      expect(await read(nodeid, reader.fh)).toBe('alseent');
+      expect(order).toHaveLength(1);
+      gate.open();
+      await writing;
+      expect(order).toEqual([`drop ${nodeid} 2 4`, 'written']);
+
+      // Through the cache there is nothing to drop.
+      const both = await open(nodeid, RDWR);
+      await write(nodeid, both.fh, 0, 'A');
+      expect(order).toHaveLength(2);
+      for (const { fh } of [writer, other, reader, both]) {
+        await flush(nodeid, fh);
+        await release(nodeid, fh);
+      }
+    });
+  }
 });
 
 describe('a server that is not to be trusted', () => {

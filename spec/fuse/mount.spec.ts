@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { release } from 'node:os';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { type Mount, type MountOptions, mount, unmount } from '../../lib/fuse/index.js';
-import { shell } from '../support/child.js';
+import { node, run, shell } from '../support/child.js';
+import { Random } from '../support/random.js';
 import { requires } from '../support/requires.js';
 import { diod } from '../support/servers/diod.js';
 import { mountsBelow, TemporaryDirectory } from '../support/temporary.js';
@@ -25,6 +27,37 @@ async function second(first: Mounted, options: MountOptions = {}): Promise<Mount
   };
   return Object.assign(mounting, { close });
 }
+
+/** Whether the kernel drops what it has cached of a range that is written past its cache: since Linux 6.6. */
+const keepsInStep = (([major = 0, minor = 0]) => major > 6 || (major === 6 && minor >= 6))(release().split('.').map(Number));
+
+/**
+ * Writes a file over and over through a descriptor that is open for writing only, and looks for what it wrote through another one and a mapping. A child reads
+ * it all the time, so that pages come back between the requests of one write(2).
+ */
+const IN_STEP = `
+import mmap, os, random, signal, sys
+path, seed, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+SIZE = 4 << 20
+with open(path, 'wb') as file: file.write(bytes(SIZE))
+reader = os.open(path, os.O_RDONLY)
+child = os.fork()
+if child == 0:
+    while True: os.pread(reader, SIZE, 0)
+mapped = mmap.mmap(reader, SIZE, prot=mmap.PROT_READ)
+writer = os.open(path, os.O_WRONLY)
+numbers = random.Random(seed)
+try:
+    for n in range(1, rounds + 1):
+        begin = numbers.randrange(SIZE // 2)
+        wanted = bytes([n]) * (SIZE - begin)
+        assert os.pwrite(writer, wanted, begin) == SIZE - begin
+        assert os.pread(reader, SIZE, begin) == wanted, ('read', n, begin)
+        assert mapped[begin:] == wanted, ('mapped', n, begin)
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+`;
 
 /** A lock on bytes of a file by fcntl(2), held until the process's input ends: `perl` is part of every Debian. */
 const FCNTL = `perl -e 'use Fcntl; my ($file, $type, $start, $length, $wait) = @ARGV; open(my $f, "+<", $file) or die; $| = 1;
@@ -103,6 +136,27 @@ $i" ]
     });
   });
 }
+
+requires('mount', 'python3')('what is only written goes past the page cache', () => {
+  test('and what others have open and mapped is in step with it', { timeout }, async () => {
+    await using at = await mounted('passthrough');
+    const { seed } = new Random();
+    await run('python3', ['-c', IN_STEP, `${at.directory}/f`, String(seed), '100'], { timeout }).catch((error: unknown) => {
+      console.log(`seed ${seed}`);
+      throw error;
+    });
+    expect(at.mount.counters().requests['write']).toBeGreaterThanOrEqual(200);
+  });
+
+  test('without being asked for its capabilities first', { timeout }, async () => {
+    await using at = await mounted('passthrough');
+    await node(`import fs from 'node:fs'; for (let n = 0; n < 20; n++) fs.writeFileSync(process.argv[1] + '/' + n, 'content');`, [
+      at.directory,
+    ]);
+    expect(at.mount.counters().requests['getxattr'] ?? 0).toBe(keepsInStep ? 0 : 20);
+    expect(readFileSync(`${at.source}/19`, 'utf8')).toBe('content');
+  });
+});
 
 requires('mount')('a mount by root', () => {
   test('keeps processors awake while there is much to do, if told to and if it can, and lets go of them', { timeout }, async () => {
