@@ -21,6 +21,7 @@ import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } f
 import type { Operations, Request } from './kernel/request.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Link, Node, Seen } from './nodes.js';
+import type { BridgeOptions } from './options.js';
 import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
 import { staleIfGone } from './tree.js';
@@ -76,7 +77,12 @@ function writesPast({ options, keepsInStep }: Bridge, wire: number): boolean {
 export function createFlags(bridge: Bridge, wire: number): number {
   const { options } = bridge;
   const direct = options.cache === 'none' || options.direct || writesPast(bridge, wire);
-  return (direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | (options.locks === 'local' ? FOPEN_NOFLUSH : 0);
+  return (direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | withoutFlush(options, wire);
+}
+
+/** FOPEN_NOFLUSH where nothing waits for the close: no lock that ends with it, and no write that is still on its way. */
+function withoutFlush({ locks, writeBehind }: BridgeOptions, wire: number): number {
+  return locks === 'local' && (!writeBehind || (wire & L_O_ACCMODE) === L_O_RDONLY) ? FOPEN_NOFLUSH : 0;
 }
 
 interface Opening {
@@ -187,7 +193,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
 
   /** FOPEN_* for a file whose attributes were seen during the open. */
   function caching(node: Node, wire: number, attributes: Attributes | undefined): number {
-    const noFlush = options.locks === 'local' && !options.writeBehind ? FOPEN_NOFLUSH : 0;
+    const noFlush = withoutFlush(options, wire);
     if (options.cache === 'none' || options.direct) return FOPEN_DIRECT_IO | noFlush;
     // What others have cached stays, as far as it is not written over.
     if (writesPast(bridge, wire)) return FOPEN_DIRECT_IO | FOPEN_KEEP_CACHE | noFlush;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Client } from '../../lib/client/index.js';
 import { Bridge } from '../../lib/fuse/bridge.js';
-import { FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import { FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import type { Body, OperationName, Reply } from '../../lib/fuse/kernel/opcodes.js';
 import { Payload } from '../../lib/fuse/kernel/payload.js';
 import { Request } from '../../lib/fuse/kernel/request.js';
@@ -425,6 +425,31 @@ describe('what is only written', () => {
         await release(nodeid, fh);
       }
     });
+  }
+});
+
+test('a close is told of unless nothing waits for it', async () => {
+  for (const [locks, writeBehind, readers, writers] of [
+    ['remote', true, true, true],
+    ['remote', false, true, true],
+    ['local', true, false, true],
+    ['local', false, false, false],
+  ] as const) {
+    await end();
+    await begin({ locks, writeBehind });
+    const { nodeid } = await lookup(ROOT_ID, 'f');
+    for (const [flags, told] of [
+      [0, readers],
+      [1, writers],
+      [2, writers],
+    ] as const) {
+      const opened = await open(nodeid, flags);
+      expect((opened.flags & FOPEN_NOFLUSH) === 0, `${locks} ${writeBehind} ${flags}`).toBe(told);
+      await release(nodeid, opened.fh);
+      const made = await ask('create', ROOT_ID, { flags: flags | 0o100, mode: 0o600, umask: 0, openFlags: 0, name: `made ${flags}` });
+      expect((made.open.flags & FOPEN_NOFLUSH) === 0, `${locks} ${writeBehind} ${flags}`).toBe(told);
+      await release(made.entry.nodeid, made.open.fh);
+    }
   }
 });
 

@@ -295,6 +295,14 @@ requires('mount')('locks through mounts', () => {
     await shell(`: > "$1/f"; exec 3<"$1/f"; flock -n 3; ! flock -n "$1/f" true`, [at.directory]);
     expect(counters()['setlk']).toBeUndefined();
   });
+
+  test('with local ones too what a closed file held is on the server', { timeout }, async () => {
+    await using at = await mounted('passthrough', { locks: 'local' });
+    await shell(
+      'i=0; while [ $i -lt 100 ]; do i=$((i+1)); head -c 100000 /dev/urandom > "$1/new"; [ "$(stat -c %s "$2/new")" = 100000 ]; cmp "$1/new" "$2/new"; rm "$1/new"; done',
+      [at.directory, at.source],
+    );
+  });
 });
 
 requires('mount', 'diod')('a mount whose server', () => {
