@@ -2,16 +2,16 @@ import { setMaxListeners } from 'node:events';
 import debug from 'debug';
 import { Codec, tagOf, typeOf } from '../protocol/codec.js';
 import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, IOHDRSZ, MIN_MSIZE, NOTAG, VERSION_L, VERSION_UNKNOWN } from '../protocol/constants.js';
-import { answeredError, ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
+import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type FrameHandler, Framer } from '../protocol/framer.js';
-import { type Body, type MessageName, messages, messagesU, type Reply, type TName } from '../protocol/messages.js';
+import { type Body, messages, type Reply, type TName } from '../protocol/messages.js';
 import { abortError } from '../transport/error.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
-import { legacyErrno } from './ename.js';
 import type { SessionOptions } from './options.js';
+import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
 
@@ -293,7 +293,7 @@ export class Session implements Receiver, FrameHandler {
     // A reply of the wrong kind is for `frame` to complain about.
     const expected = call.name === 'Tread' ? messages.Rread.type : call.name === 'Treaddir' ? messages.Rreaddir.type : undefined;
     if (typeOf(head) !== expected) return undefined;
-    if (count > (call.asked ?? 0)) throw new ProtocolError(`${count} bytes; ${call.asked} were asked for`, 'Rread.count', HEADER_SIZE);
+    checkCount(call, count);
     // Memory for what is announced, which is never more than was asked for.
     return call.into ?? new Uint8Array(count);
   }
@@ -315,40 +315,18 @@ export class Session implements Receiver, FrameHandler {
     if (trace.enabled && name !== undefined) trace('← %s', format(this.#codec.decode(frame)));
     let error: Error | undefined;
     let reply: Reply<TName> | undefined;
-    if (name === replyTo(call.name)) {
+    if (!isReplyTo(call.name, name)) error = errorIn(call, this.#codec, frame, name);
+    else {
       try {
-        reply = this.#codec.decodeBody(name as MessageName, frame) as Reply<TName>;
-        if (name === 'Rread' || name === 'Rreaddir') reply = this.#ownData(call, reply as Reply<'Tread'>);
-        if (name === 'Rwrite' && (reply as Reply<'Twrite'>).count > (call.asked ?? 0)) {
-          throw new ProtocolError(`${(reply as Reply<'Twrite'>).count} bytes; ${call.asked} were sent`, 'Rwrite.count', HEADER_SIZE);
-        }
+        reply = replyIn(call, this.#codec, frame, name);
       } catch (problem) {
-        if (!(problem instanceof ProtocolError) || problem.answer === undefined) throw problem;
-        reply = undefined;
-        error = new ErrnoError(problem.answer, { syscall: call.name }, { cause: problem });
+        error = answering(call, problem);
       }
-    } else if (name === 'Rlerror' || (name === undefined && typeOf(frame) === messagesU.Rerror.type)) {
-      // nfs-ganesha 4.3 answers errors of 9P2000.L with Rlerror's body under Rerror's number (interop: walk.missing).
-      error = answeredError(this.#codec.decodeBody('Rlerror', frame).ecode, { syscall: call.name });
-    } else if (name === 'Rerror') {
-      const { ename, errno } = this.#codec.decodeBody('Rerror', frame);
-      error = answeredError(errno || legacyErrno(ename), { syscall: call.name }, { cause: ename });
-    } else {
-      throw new ProtocolError(`a ${name ?? `message of type ${typeOf(frame)}`} in answer to ${call.name}`, 'type', 4);
     }
     if (tag === NOTAG) this.#tags.special = undefined;
     else this.#tags.release(tag);
     this.#finish(call, error, reply);
     this.#startWaiting();
-  }
-
-  /** What arrived whole lies in the framer's buffer: gives it the place it was meant for. */
-  #ownData(call: Call, { data }: Reply<'Tread'>): Reply<'Tread'> {
-    if (data.length > (call.asked ?? 0))
-      throw new ProtocolError(`${data.length} bytes; ${call.asked} were asked for`, 'Rread.count', HEADER_SIZE);
-    if (call.into === undefined || call.flushing) return { data: data.slice() };
-    call.into.set(data);
-    return { data: call.into.subarray(0, data.length) };
   }
 
   closed(error?: Error): void {
@@ -455,12 +433,6 @@ export class Session implements Receiver, FrameHandler {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-const replies = new Map<string, string>(Object.keys(messages).map((name) => [name, `R${name.slice(1)}`]));
-
-function replyTo(name: TName): string {
-  return replies.get(name) ?? `R${name.slice(1)}`;
 }
 
 function timedOut(name: string): Error {
