@@ -69,12 +69,13 @@ export class Behind {
     return true;
   }
 
-  /** Resolves when a write of this range may begin. */
-  async room(start: number, end: number): Promise<void> {
-    while (!this.admits(start, end)) {
+  /** Takes a write as soon as it is admitted, `data` having been kept. In one step with that: of two that wait for one range only one may be. */
+  async writeInTurn(handle: FileHandle, offset: number, data: Payload): Promise<number | Early> {
+    while (!this.admits(offset, offset + data.bytes.length)) {
       this.#launch();
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
+    return this.write(handle, offset, data);
   }
 
   /** Takes a write that is admitted. */

@@ -112,8 +112,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       data.keep();
       return (async () => {
         await drop;
-        await behind.room(offset, end);
-        return inStep(handle, offset, end - offset, behind.write(handle, offset, data));
+        return inStep(handle, offset, end - offset, await behind.writeInTurn(handle, offset, data));
       })();
     },
 

@@ -159,6 +159,21 @@ test('a gathering that is full leaves, and beyond 4 MiB the writer waits', async
   expect(differences(await content(), Buffer.alloc(offset + block.length, 'b'))).toBe('none');
 });
 
+test('of two that wait to write the same bytes one goes at a time', async () => {
+  let [flying, most] = [0, 0];
+  hold = async () => {
+    most = Math.max(most, ++flying);
+    await new Promise((resolve) => setImmediate(resolve));
+    flying--;
+  };
+  await write(0, piece(1));
+  await Promise.all([write(0, piece(2)), write(500, piece(3)), write(0, piece(4))]);
+  await flush();
+  expect(writes).toBe(4);
+  expect(most).toBe(1);
+  expect(differences(await content(), Buffer.concat([piece(4), piece(3).subarray(500)]))).toBe('none');
+});
+
 test('one error is told to the handle that gathered, once', async () => {
   const gate = door();
   const other = await opened('f');
