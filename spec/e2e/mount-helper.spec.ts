@@ -1,5 +1,5 @@
 /** mount(8), fstab and findmnt, by way of a name in /sbin that leads to the program; it is taken away on every path. */
-import { lstatSync, mkdirSync, readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
@@ -86,6 +86,20 @@ requires('mount', 'findmnt')('mount -t fuse.ninep', () => {
         /Read-only file system/,
       );
       await run('umount', [here.directory]);
+      await expect.poll(() => serving(here.directory), patience).toEqual([]);
+    });
+
+    it('mounts what the unit in README.md says, as systemd does (systemd.mount(5))', { timeout: TIMEOUT }, async () => {
+      await using here = await ground();
+      const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+      const unit = /```ini\n\[Mount\]\n([^`]*)```/.exec(readme)?.[1] ?? '';
+      const said = new Map([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, key, value]) => [key, value ?? '']));
+      expect([...said.keys()]).toEqual(['What', 'Where', 'Type', 'Options']);
+      const [type, options] = [said.get('Type') ?? '', said.get('Options') ?? ''];
+      await run('mount', [here.address, here.directory, '-t', type, '-o', options]);
+      expect(await findmnt(here.directory)).toMatch(/^fuse\.ninep +rw,nosuid,nodev/);
+      expect((await run('cat', [`${here.directory}/file`])).stdout).toBe('content\n');
+      await run('umount', [here.directory, '-c']);
       await expect.poll(() => serving(here.directory), patience).toEqual([]);
     });
 
