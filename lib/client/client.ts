@@ -189,8 +189,7 @@ export class Client {
   #forget(fid: Fid): void {
     if (!this.#fids.delete(fid.number)) return;
     fid.forgotten();
-    this.#recovery?.forget(fid.number);
-    this.#numbers.give(fid.number);
+    if (this.#recovery?.forget(fid.number) ?? true) this.#numbers.give(fid.number);
   }
 
   /** An error of ours, as the server would have made it. */

@@ -125,6 +125,8 @@ export class Fid {
     if (wqids.length === wnames.length) {
       const qid = wqids[wqids.length - 1];
       if (qid !== undefined) fid.qid = qid;
+      // A rename that was under way has put it where another file was: it is not that one that is gone.
+      if (fid.#place.gone && !this.#place.gone) fid.#moveTo(this.#place.descend(wnames));
       return fid;
     }
     // Some servers leave newfid at the place that was reached (interop: walk.partial-newfid), others nowhere: the clunk suits both.
@@ -162,9 +164,7 @@ export class Fid {
    */
   async create(name: string, flags: number, mode: number, gid: number, options?: RequestOptions): Promise<Opened> {
     const opened = await this.#told(this.client.verbs.create(this, name, flags, mode, gid, options), name);
-    const place = this.#place;
-    this.#place = place.descend([name]).hold();
-    place.release();
+    this.#moveTo(this.#place.descend([name]));
     this.qid = opened.qid;
     this.#open = { flags, iounit: opened.iounit };
     return opened;
@@ -374,7 +374,13 @@ export class Fid {
   async remove(options?: RequestOptions): Promise<void> {
     if (this.#ended) throw this.client.error('EBADF', 'Tremove', this.path);
     this.#ended = true;
-    await this.#told(this.client.requestEnd(this, 'Tremove', options));
+    const place = this.#place.hold();
+    try {
+      await this.#told(this.client.requestEnd(this, 'Tremove', options));
+      place.takenAway();
+    } finally {
+      place.release();
+    }
   }
 
   /** Tclunk: ends this fid. Idempotent. Rejects where the server's clunk does something and fails: setting an xattr. */
@@ -386,6 +392,12 @@ export class Fid {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.clunk();
+  }
+
+  #moveTo(place: Place): void {
+    place.hold();
+    this.#place.release();
+    this.#place = place;
   }
 
   /** For Client: the server has it no more, or never had. */

@@ -14,6 +14,8 @@ export interface Pending<N extends TName = TName> {
   /** Conversations that were lost with it under way. */
   tries?: number;
   unwatch?: () => void;
+  /** Whoever asked has been told that it was given up; only `late` is still to hear of it. */
+  givenUp?: Error;
   /** Told when it is done or waits for another connection. */
   followers?: (() => void)[];
 }
@@ -60,7 +62,7 @@ export function inOrder(parked: readonly Pending[], again: (pending: Pending) =>
 const FID = /fid$|^dirfd$/;
 
 /** The fids that a request names. */
-function fidsOf(body: object): Set<number> {
+export function fidsOf(body: object): Set<number> {
   const numbers = new Set<number>();
   for (const [key, value] of Object.entries(body)) if (FID.test(key) && typeof value === 'number') numbers.add(value);
   return numbers;

@@ -77,6 +77,12 @@ export class Place {
     this.#children?.delete(name);
   }
 
+  /** What has the name of this place has lost it. */
+  takenAway(): void {
+    const parent = this.#parent;
+    if (parent !== undefined && parent.#children?.get(this.#name) === this) parent.removed(this.#name);
+  }
+
   /** What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone. */
   moved(oldName: string, to: Place, newName: string): void {
     if (to === this && oldName === newName) return;

@@ -6,7 +6,7 @@ import { abortError } from '../session/index.js';
 import { pause as sleep } from '../session/pause.js';
 import type { Session } from '../session/session.js';
 import type { Fid } from './fid.js';
-import { inOrder, type Pending, tellFollowers } from './pending.js';
+import { fidsOf, inOrder, type Pending, tellFollowers } from './pending.js';
 import { hasRule, resend, type Surroundings } from './resend.js';
 import { type Casualty, type Move, revive } from './revival.js';
 import { endIfSilent } from './silence.js';
@@ -78,8 +78,10 @@ export class Recovery {
   readonly #ending = new AbortController();
   /** Fids that the server does not have, and what their requests fail with. */
   readonly #broken = new Map<number, Casualty['code'] | 'ERESTART'>();
-  /** Fids that the last revival made. */
+  /** Fids that are being made again, or were when the connection came back. */
   #revived = new Set<number>();
+  /** Those of them that their owner ended meanwhile: the server may have them all the same, so their numbers stay taken until it has not. */
+  readonly #orphans = new Set<number>();
   /** Connections lost and replaced, requests sent again, files that were not the same any more. */
   readonly counters = { losses: 0, recoveries: 0, resent: 0, casualties: 0 };
 
@@ -117,15 +119,25 @@ export class Recovery {
     else if (this.#broken.size === 0 || !this.#answerBroken(pending)) this.#send(pending);
   }
 
-  /** The server has that fid no more. */
-  forget(number: number): void {
+  /** Its owner has ended that fid. False: its number is not free yet, and is given back when it is. */
+  forget(number: number): boolean {
     this.#broken.delete(number);
+    if (!this.#down || !this.#revived.has(number)) return true;
+    this.#orphans.add(number);
+    return false;
+  }
+
+  /** The conversation in which they would have been made is over. */
+  #dropOrphans(): void {
+    for (const number of this.#orphans) this.#owner.giveBack(number);
+    this.#orphans.clear();
+    this.#revived = new Set();
   }
 
   /** Answers a request for a fid that the server does not have. */
   #answerBroken<N extends TName>(pending: Pending<N>): boolean {
     const { name, body } = pending;
-    const number = 'fid' in body ? body.fid : 'dfid' in body ? body.dfid : undefined;
+    const number = [...fidsOf(body)].find((named) => this.#broken.has(named));
     const code = number === undefined ? undefined : this.#broken.get(number);
     if (code === undefined || number === undefined) return false;
     // Nothing is left to end; but a value that was to be set at the clunk has not been.
@@ -185,9 +197,12 @@ export class Recovery {
     if (signal !== undefined) {
       const aborted = () => {
         const at = this.#parked.indexOf(pending as unknown as Pending);
-        if (at < 0) return;
-        this.#parked.splice(at, 1);
-        this.#fail(pending, abortError(signal));
+        if (at < 0) {
+          this.#giveUpOn(pending, abortError(signal));
+        } else {
+          this.#parked.splice(at, 1);
+          this.#fail(pending, abortError(signal));
+        }
       };
       signal.addEventListener('abort', aborted, { once: true });
       pending.unwatch = () => signal.removeEventListener('abort', aborted);
@@ -199,9 +214,17 @@ export class Recovery {
     queueMicrotask(() => this.#finish(pending, error, undefined));
   }
 
+  /** It waits for its turn, or is being sent again by a rule that goes on without whoever asked. */
+  #giveUpOn<N extends TName>(pending: Pending<N>, error: Error): void {
+    if (pending.givenUp !== undefined) return;
+    pending.givenUp = error;
+    pending.done(error, undefined);
+  }
+
   #finish<N extends TName>(pending: Pending<N>, error: Error | undefined, reply: Reply<N> | undefined): void {
     const { done, options } = pending;
-    done(error, reply);
+    pending.unwatch?.();
+    if (pending.givenUp === undefined) done(error, reply);
     options?.late?.(error, reply);
     if (pending.followers !== undefined) tellFollowers(pending);
   }
@@ -209,6 +232,7 @@ export class Recovery {
   async #recover(cause: Error): Promise<void> {
     if (this.#down) return;
     this.#down = true;
+    this.#revived = new Set();
     const begun = performance.now();
     this.#tell({ type: 'lost', error: cause });
     const patience = this.#options.retry * 1000;
@@ -218,11 +242,12 @@ export class Recovery {
     if (this.#short > 1) await sleep(Math.min(FIRST_PAUSE * 1.6 ** this.#short, LONGEST_PAUSE), signal);
     for (let pause = FIRST_PAUSE; !signal.aborted; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
       const session = await this.#attempt();
-      if (session !== undefined) {
+      if (session !== undefined && !signal.aborted) {
         clearTimeout(timer);
         this.#resume(session, performance.now() - begun);
         return;
       }
+      session?.destroy();
       await sleep(pause, signal);
     }
     clearTimeout(timer);
@@ -250,11 +275,13 @@ export class Recovery {
         this.counters.casualties++;
         this.#tell({ type: 'casualty', path: fid.path, code });
       }
+      if (signal.aborted) throw new Error('closed');
       if (session.lost !== undefined) throw session.lost;
       return session;
     } catch (error) {
       trace('no: %o', error);
       session?.destroy();
+      this.#dropOrphans();
       return undefined;
     }
   }
@@ -308,7 +335,11 @@ export class Recovery {
     this.#tell({ type: 'recovered', milliseconds: Math.round(milliseconds), fids: this.#owner.living().length, resent });
     this.#watch(session);
     for (const { number } of this.#owner.transient()) this.#broken.set(number, 'ERESTART');
-    for (const pending of parked) pending.unwatch?.();
+    for (const number of this.#orphans) {
+      this.#broken.delete(number);
+      session.call('Tclunk', { fid: number }, () => this.#owner.giveBack(number));
+    }
+    this.#orphans.clear();
     inOrder(parked, (pending) => {
       if (this.#down) this.#park(pending);
       else this.#again(pending);
@@ -318,12 +349,20 @@ export class Recovery {
   /** Sends what was parked, by the rules of resend.ts if the server may have done it already. */
   #again(pending: Pending): void {
     const { name, body } = pending;
+    if (pending.givenUp !== undefined) {
+      this.#finish(pending, pending.givenUp, undefined);
+      return;
+    }
     if (this.#answerBroken(pending)) return;
     if (name === 'Twalk') this.#revived.add((body as Body<'Twalk'>).newfid);
     // A fid whose clunk was under way was not made again, unless the clunk came while that was done.
     if (name === 'Tclunk' && !this.#revived.has((body as Body<'Tclunk'>).fid)) queueMicrotask(() => this.#finish(pending, undefined, {}));
     else if ((pending.sent || name === 'Treaddir') && hasRule(name)) this.#byRule(pending);
-    else this.#send(this.#fitting(pending));
+    else {
+      // The session sees to its being given up from here on.
+      pending.unwatch?.();
+      this.#send(this.#fitting(pending));
+    }
   }
 
   #byRule(pending: Pending): void {
@@ -346,7 +385,11 @@ export class Recovery {
   #fitting(pending: Pending): Pending {
     const { body } = pending;
     const { maxPayload } = this.#session;
-    return 'count' in body && body.count > maxPayload ? { ...pending, body: { ...body, count: maxPayload } } : pending;
+    if ('count' in body && body.count > maxPayload) return { ...pending, body: { ...body, count: maxPayload } };
+    if (pending.name === 'Twrite' && (body as Body<'Twrite'>).data.length > maxPayload) {
+      return { ...pending, body: { ...body, data: (body as Body<'Twrite'>).data.subarray(0, maxPayload) } };
+    }
+    return pending;
   }
 
   #giveUp(cause: Error): void {

@@ -203,7 +203,11 @@ async function removeByPath({ session, spare, giveBack }: Surroundings, { attach
   const fid = spare();
   try {
     await session.request('Tattach', { fid, afid: NOFID, uname, aname, nUname: uid });
-    if (await walkTo(session, fid, names, qid)) return await session.request('Tremove', { fid });
+    const there = await walkTo(session, fid, names, qid).catch(async (error: unknown) => {
+      await session.request('Tclunk', { fid }).catch(() => undefined);
+      throw error;
+    });
+    if (there) return await session.request('Tremove', { fid });
     await session.request('Tclunk', { fid });
     return {};
   } finally {

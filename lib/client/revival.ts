@@ -97,7 +97,9 @@ async function reviveOne(session: Session, root: number, fid: Fid, moves: readon
       return 'ESTALE';
     }
   }
-  return (await lockAgain(session, fid)) ? undefined : 'EIO';
+  if (await lockAgain(session, fid)) return undefined;
+  await session.request('Tclunk', { fid: fid.number });
+  return 'EIO';
 }
 
 /** Makes `fid` again as what `names` lead to, if that is the same file. */
@@ -121,7 +123,10 @@ async function walk(session: Session, root: number, newfid: number, names: reado
   let at = 0;
   do {
     const wnames = names.slice(at, at + MAXWELEM);
-    const { wqids } = await session.request('Twalk', { fid: from, newfid, wnames });
+    const { wqids } = await session.request('Twalk', { fid: from, newfid, wnames }).catch(async (error: unknown) => {
+      if (at > 0) await session.request('Tclunk', { fid: newfid }).catch(unlessLost);
+      throw error;
+    });
     if (wqids.length < wnames.length) {
       // Whether the server keeps newfid after a partial walk depends on the server.
       await session.request('Tclunk', { fid: newfid }).catch(unlessLost);

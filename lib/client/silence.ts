@@ -1,4 +1,3 @@
-import { NOTAG } from '../protocol/constants.js';
 import type { Session } from '../session/session.js';
 
 /**
@@ -23,7 +22,7 @@ export function endIfSilent(session: Session, patience: number): NodeJS.Timeout 
       session.destroy(new Error(`nothing was heard for ${Math.round((now - since) / 1000)} s`));
     } else if (!asked && now - since >= patience / 2) {
       asked = true;
-      session.call('Tflush', { oldtag: NOTAG }, () => undefined);
+      session.probe();
     }
   };
   const timer = setInterval(look, Math.min(patience / 4, 5000));

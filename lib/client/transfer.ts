@@ -66,10 +66,7 @@ export function writeSplit(
   append: boolean,
   options: RequestOptions | undefined,
 ): Promise<number> {
-  const { iounit } = fid;
-  return data.length <= iounit
-    ? writeWhole(fid, data, offset, options)
-    : writeParts(fid, data, offset, iounit, append ? 1 : PARTS, options);
+  return data.length <= fid.iounit ? writeWhole(fid, data, offset, options) : writeParts(fid, data, offset, append ? 1 : PARTS, options);
 }
 
 function writePart(fid: Fid, data: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
@@ -85,25 +82,20 @@ function writePart(fid: Fid, data: Uint8Array, offset: number, options: RequestO
 
 async function writeWhole(fid: Fid, data: Uint8Array, offset: number, options: RequestOptions | undefined): Promise<number> {
   let written = await writePart(fid, data, offset, options);
-  // A server may take less; none at all would never end.
+  // A server may take less, and so may one behind a new connection; none at all would never end.
   while (written < data.length) {
-    const more = await writePart(fid, data.subarray(written), offset + written, options);
+    const more = await writePart(fid, data.subarray(written, written + fid.iounit), offset + written, options);
     if (more === 0) break;
     written += more;
   }
   return written;
 }
 
-async function writeParts(
-  fid: Fid,
-  data: Uint8Array,
-  offset: number,
-  iounit: number,
-  depth: number,
-  options: RequestOptions | undefined,
-): Promise<number> {
+async function writeParts(fid: Fid, data: Uint8Array, offset: number, depth: number, options: RequestOptions | undefined): Promise<number> {
   let total = 0;
   while (total < data.length) {
+    // After a lost connection it may be smaller than it was.
+    const { iounit } = fid;
     const parts: Promise<number>[] = [];
     let at = total;
     for (; at < data.length && parts.length < depth; at += iounit) {

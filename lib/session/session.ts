@@ -214,6 +214,7 @@ export class Session implements Receiver, FrameHandler {
         const { fid, offset, data } = body as Body<'Twrite'>;
         const head = this.#codec.encodeTwrite(tag, fid, offset, data.length);
         call.asked = data.length;
+        if (head.length + data.length > this.#msize) throw new ErrnoError('EMSGSIZE', { syscall: name });
         if (trace.enabled) trace('→ Twrite tag %d fid %d offset %d data %d bytes', tag, fid, offset, data.length);
         this.#send(data.length === 0 ? [head] : [head, data]);
         return;
@@ -233,8 +234,9 @@ export class Session implements Receiver, FrameHandler {
       if (trace.enabled) trace('→ %s', format(this.#codec.decode(frame)));
       this.#send([frame]);
     } catch (error) {
-      // Nothing of it was sent, so the tag is free again.
+      // Nothing of it was sent, so the tag is free again, and there is nothing to flush.
       this.#tags.release(tag);
+      call.tag = NOTAG;
       queueMicrotask(() => this.#finish(call, error as Error, undefined));
     }
   }
@@ -300,9 +302,9 @@ export class Session implements Receiver, FrameHandler {
 
   payloadFrame(head: Uint8Array, payload: Uint8Array): void {
     const call = this.#tags.get(tagOf(head));
-    if (call === undefined) throw new ProtocolError(`a reply to tag ${tagOf(head)}, which is free`, 'tag', 5);
+    if (call === undefined || call.finished) throw new ProtocolError(`a reply to tag ${tagOf(head)}, which is free`, 'tag', 5);
     if (trace.enabled) trace('← %s tag %d data %d bytes', call.name === 'Tread' ? 'Rread' : 'Rreaddir', call.tag, payload.length);
-    this.#tags.release(call.tag);
+    if (!call.flushing) this.#tags.release(call.tag);
     this.#finish(call, undefined, { data: payload } as Reply<TName>);
     this.#startWaiting();
   }
@@ -311,7 +313,7 @@ export class Session implements Receiver, FrameHandler {
     const tag = tagOf(frame);
     const call = tag === NOTAG ? this.#tags.special : this.#tags.get(tag);
     const name = this.#codec.nameOf(typeOf(frame));
-    if (call === undefined) throw new ProtocolError(`a ${name ?? 'message'} to tag ${tag}, which is free`, 'tag', 5);
+    if (call === undefined || call.finished) throw new ProtocolError(`a ${name ?? 'message'} to tag ${tag}, which is free`, 'tag', 5);
     if (trace.enabled && name !== undefined) trace('← %s', format(this.#codec.decode(frame)));
     let error: Error | undefined;
     let reply: Reply<TName> | undefined;
@@ -324,7 +326,7 @@ export class Session implements Receiver, FrameHandler {
       }
     }
     if (tag === NOTAG) this.#tags.special = undefined;
-    else this.#tags.release(tag);
+    else if (!call.flushing) this.#tags.release(tag);
     this.#finish(call, error, reply);
     this.#startWaiting();
   }
@@ -375,28 +377,33 @@ export class Session implements Receiver, FrameHandler {
     this.#flush(call, error);
   }
 
-  /** A Tflush may use a tag beyond the window: it is what makes room there. */
   #flush(call: Call, error: Error): void {
-    const flush: Call<'Tflush'> = {
-      name: 'Tflush',
-      tag: NOTAG,
-      done: () => {
-        // The original reply has not come before the Rflush, so it will not come any more.
-        if (this.#lost !== undefined || call.finished) return;
-        this.#tags.release(call.tag);
-        this.#finish(call, error, undefined);
-        this.#startWaiting();
-      },
-      into: undefined,
-      options: undefined,
-      deadline: 0,
-      flushing: false,
+    const done = () => {
+      if (this.#lost !== undefined) return;
+      // A reply that has not come before the Rflush will not come any more. One that has did not free the tag: the server might have taken the Tflush for
+      // another request's with that tag.
+      this.#tags.release(call.tag);
+      this.#finish(call, error, undefined);
+      this.#startWaiting();
     };
+    this.#sendFlush(call.tag, call.options?.timeout ?? this.#timeout, done);
+  }
+
+  /** A Tflush may use a tag beyond the window: it is what makes room there. `patience`: milliseconds, 0 for any number. */
+  #sendFlush(oldtag: number, patience: number, done: () => void): void {
+    const flush: Call<'Tflush'> = { name: 'Tflush', tag: NOTAG, done, into: undefined, options: undefined, deadline: 0, flushing: false };
     this.#tags.takeBeyond(flush as unknown as Call);
-    const patience = call.options?.timeout ?? this.#timeout;
     if (patience > 0) flush.deadline = this.#deadlines.within(patience);
-    if (trace.enabled) trace('→ Tflush tag %d oldtag %d', flush.tag, call.tag);
-    this.#send([this.#codec.encode('Tflush', flush.tag, { oldtag: call.tag })]);
+    if (trace.enabled) trace('→ Tflush tag %d oldtag %d', flush.tag, oldtag);
+    this.#send([this.#codec.encode('Tflush', flush.tag, { oldtag })]);
+  }
+
+  /**
+   * Asks the server for something that it can answer whatever its disks do, even while as many requests as may be are waiting for it: that anything is heard of
+   * it shows that it is there.
+   */
+  probe(): void {
+    if (this.#lost === undefined) this.#sendFlush(NOTAG, 0, () => undefined);
   }
 
   /** Gives up what has taken too long; tells whether anything else has a deadline. */

@@ -249,6 +249,48 @@ describe('a request that is given up', () => {
     expect(session.counters.inFlight).toBe(0);
   });
 
+  it('has its tag until Rflush, though its reply came before that: it has one only', async () => {
+    const [session, peer] = await open();
+    const controller = new AbortController();
+    const request = session.request('Tread', { fid: 1, offset: 0, count: 10 }, { signal: controller.signal });
+    const { tag } = await peer.next('Tread');
+    controller.abort();
+    await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+    const flush = await peer.next('Tflush');
+    peer.answer(tag, 'Rread', { data: new Uint8Array(1) });
+    await expect.poll(() => session.counters.answered).toBe(2);
+    const other = session.request('Tclunk', { fid: 2 });
+    const clunk = await peer.next('Tclunk');
+    expect(clunk.tag).not.toBe(tag);
+    peer.answer(clunk.tag, 'Rclunk', {});
+    await other;
+    expect(session.counters.inFlight).toBe(2);
+    peer.answer(flush.tag, 'Rflush', {});
+    await expect.poll(() => session.counters.inFlight).toBe(0);
+    const again = session.request('Tread', { fid: 1, offset: 0, count: 10 }, { signal: AbortSignal.timeout(1) });
+    const read = await peer.next('Tread');
+    await expect(again).rejects.toMatchObject({ name: 'AbortError' });
+    for (let count = 0; count < 2; count++) peer.answer(read.tag, 'Rread', { data: new Uint8Array(1) });
+    await expect.poll(() => session.lost).toMatchObject({ cause: { message: expect.stringContaining('which is free') } });
+  });
+
+  it('and was refused before it was sent leaves nothing to flush', async () => {
+    const [session, peer] = await open({ msize: 8192 });
+    const { signal, abort } = (() => {
+      const controller = new AbortController();
+      return { signal: controller.signal, abort: () => controller.abort() };
+    })();
+    const walk = session.request('Twalk', { fid: 0, newfid: 1, wnames: ['x'.repeat(9000)] }, { signal });
+    const write = session.request('Twrite', { fid: 0, offset: 0, data: new Uint8Array(8192) });
+    abort();
+    await expect(walk).rejects.toThrow();
+    await expect(write).rejects.toMatchObject({ code: 'EMSGSIZE' });
+    const next = session.request('Tclunk', { fid: 1 });
+    peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
+    await next;
+    expect(peer.messages).toEqual([]);
+  });
+
   it('gives its buffer back at once, in the middle of a payload too', async () => {
     const [session, peer] = await open();
     const controller = new AbortController();
