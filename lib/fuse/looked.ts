@@ -25,8 +25,10 @@ export class Looked {
   readonly #byThread = new Map<number, Look<Attributes>>();
   readonly #byNode = new Map<Node, Look<Seen>>();
 
-  /** A LOOKUP by a thread gave this. */
-  lookup(pid: number, node: Node, attributes: Attributes): void {
+  /** A LOOKUP by a thread, which came at `asked`, gave this. */
+  lookup(pid: number, node: Node, attributes: Attributes, asked: number): void {
+    // A change that has begun since then is not in it.
+    if (node.touchedAt >= asked) return;
     remember(this.#byThread, pid, { node, attributes, at: performance.now() });
   }
 
@@ -38,9 +40,10 @@ export class Looked {
     return look.node === node && performance.now() - look.at < SAME_OPEN ? look.attributes : undefined;
   }
 
-  /** Somebody who was about saw this, or has asked for it. */
-  opened(node: Node, attributes: Seen): void {
+  /** Somebody who was about, and asked at `asked`, saw this, or has asked for it. */
+  opened(node: Node, attributes: Seen, asked = performance.now()): void {
     const at = performance.now();
+    if (node.touchedAt >= asked && !(attributes instanceof Promise)) return;
     remember(this.#byNode, node, { node, attributes, at });
     if (!(attributes instanceof Promise)) return;
     void attributes.then((seen) => {

@@ -213,7 +213,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     }
     try {
       const { node, attributes, reply } = await bridge.adopt(parent, name, found, user, request);
-      bridge.looked.lookup(request.pid, node, attributes);
+      bridge.looked.lookup(request.pid, node, attributes, request.at);
       bridge.ahead.missed(parent, user);
       return reply;
     } catch (error) {

@@ -237,8 +237,11 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       if (attributes !== undefined) {
         // The kernel would go by the old size for as long as it believes its attributes.
         if (differs(node, attributes)) bridge.invalidate(node);
-        remember(node, attributes);
-        bridge.looked.opened(node, attributes);
+        // What was written since they were asked for is not in them, and its writer would miss it.
+        if (request.at > node.touchedAt) {
+          remember(node, attributes);
+          bridge.looked.opened(node, attributes, request.at);
+        }
         bridge.tell(node, attributes, request.at);
       }
       if (truncates) {
@@ -250,7 +253,8 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const how = caching(node, wire, known);
       handle.cached = (how & FOPEN_DIRECT_IO) === 0;
       const cacheless = (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) !== 0;
-      if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless) {
+      const untouched = request.at > node.touchedAt && !node.behind?.busy;
+      if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless && untouched) {
         handle.prefetch = result.prefetch?.size === known.size ? result.prefetch : new Prefetch(pin.fid, known.size, bridge.buffers);
       }
       return { fh, flags: how };

@@ -11,23 +11,30 @@ const EOPNOTSUPP = -95;
 /** The largest list of names Linux passes on, in bytes. */
 const XATTR_LIST_MAX = 65536;
 
+/** Names remembered at most. */
+const NAMES = 64;
+
 /** Extended attributes, POSIX ACLs among them. */
 export function xattrOperations(bridge: Bridge): Partial<Operations> {
   const { tree } = bridge;
   const { nodes } = tree;
-  /** Whether the server has anything to say about the names with a prefix. */
+  /** Whether the server has anything to say about a name. */
   const served = new Map<string, boolean | Promise<boolean>>();
 
-  /** Asked once, of the root: security modules ask for their attributes at every turn, and most servers have none. */
+  /**
+   * Asked once, of the root: security modules ask for their attributes at every turn, and most servers have none. For each name by itself, as a server may know
+   * one of a prefix (an ACL) and not another.
+   */
   function serves(name: string): boolean | Promise<boolean> {
-    const prefix = prefixOf(name);
-    let answer = served.get(prefix);
-    if (answer === undefined) {
-      answer = prefix === 'user.' ? true : isServed(bridge.client.root, name);
-      served.set(prefix, answer);
-      if (answer !== true) void answer.then((is) => served.set(prefix, is));
-    }
-    return answer;
+    if (name.startsWith('user.')) return true;
+    const answer = served.get(name);
+    if (answer !== undefined) return answer;
+    // Then the server itself is asked each time.
+    if (served.size >= NAMES) return true;
+    const asked = isServed(bridge.client.root, name);
+    served.set(name, asked);
+    void asked.then((is) => served.set(name, is));
+    return asked;
   }
 
   async function value(name: string, limit: number, request: Request): Promise<Uint8Array> {
@@ -91,10 +98,6 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
       return 0;
     },
   };
-}
-
-function prefixOf(name: string): string {
-  return name.slice(0, name.indexOf('.') + 1);
 }
 
 async function readValue(fid: Fid, name: string, limit: number, end: (fid: Fid) => void, options: RequestOptions): Promise<Uint8Array> {

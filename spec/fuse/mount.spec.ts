@@ -59,6 +59,50 @@ finally:
     os.waitpid(child, 0)
 `;
 
+/** Writes a file and looks at its size and at what it wrote, while a child opens it again and again. */
+const OWN_WRITES = `
+import os, sys
+path, rounds = sys.argv[1], int(sys.argv[2])
+fd = os.open(path, os.O_RDWR | os.O_CREAT)
+kid = os.fork()
+if kid == 0:
+    while True: os.close(os.open(path, os.O_RDONLY))
+size = 0
+try:
+    for n in range(rounds):
+        size += os.pwrite(fd, b'x' * 100, size)
+        assert os.fstat(fd).st_size == size, ('size', n)
+        assert os.pread(fd, 100, size - 100) == b'x' * 100, ('content', n)
+finally:
+    os.kill(kid, 9)
+    os.waitpid(kid, 0)
+`;
+
+/** Whatever takes locks of the kernel that a notification may wait for, all at once for a while. */
+const CROSSING = `
+import os, sys, time
+directory, seconds = sys.argv[1], float(sys.argv[2])
+file = directory + '/f'
+reader = os.open(file, os.O_RDONLY)
+os.pread(reader, 4096, 0)
+writer = os.open(file, os.O_WRONLY)
+end = time.time() + seconds
+def kid(work):
+    pid = os.fork()
+    if pid: return pid
+    while time.time() < end: work()
+    os._exit(0)
+def relink():
+    os.link(file, directory + '/t')
+    os.unlink(directory + '/t')
+kids = [
+    kid(lambda: os.pwrite(writer, b'x' * 4096, 0)),
+    kid(relink),
+    kid(lambda: [os.stat(directory + '/many%d' % n) for n in range(400)]),
+]
+for pid in kids: assert os.waitpid(pid, 0)[1] == 0
+`;
+
 /** A lock on bytes of a file by fcntl(2), held until the process's input ends: `perl` is part of every Debian. */
 const FCNTL = `perl -e 'use Fcntl; my ($file, $type, $start, $length, $wait) = @ARGV; open(my $f, "+<", $file) or die; $| = 1;
   my $lock = pack("s s x4 q q i x4", $type eq "w" ? F_WRLCK : F_RDLCK, 0, $start, $length, 0);
@@ -84,6 +128,18 @@ class Locker {
     else this.child.kill(signal);
     await exit;
   }
+}
+
+/** What ends a mount whatever waits in it (Documentation/filesystems/fuse). */
+async function abortConnection(directory: string): Promise<void> {
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((each) => each.includes(` ${directory} `));
+  const minor = /^\d+ \d+ \d+:(\d+) /.exec(line ?? '')?.[1];
+  await shell(
+    '[ -e /sys/fs/fuse/connections/$1 ] || mount -t fusectl fusectl /sys/fs/fuse/connections; echo 1 > "/sys/fs/fuse/connections/$1/abort"',
+    [minor ?? ''],
+  );
 }
 
 for (const server of ['passthrough', 'mapped-xattr', 'diod'] as ServerName[]) {
@@ -125,6 +181,11 @@ $i" ]
       await two.close();
     });
 
+    test('who writes sees what he wrote, whoever opens the file meanwhile', { timeout }, async () => {
+      await using at = await mounted(server);
+      await run('python3', ['-c', OWN_WRITES, `${at.directory}/f`, '1500'], { timeout });
+    });
+
     test('an unchanged file is not read twice', { timeout }, async () => {
       await using at = await mounted(server);
       await shell(`head -c 1000000 /dev/zero > "$1/f"; touch -d @1000000000 "$1/f"; cat "$1/f" > /dev/null`, [at.directory]);
@@ -148,6 +209,19 @@ requires('mount', 'python3')('what is only written goes past the page cache', ()
     expect(at.mount.counters().requests['write']).toBeGreaterThanOrEqual(200);
   });
 
+  test('and nobody waits for a name that the kernel is to forget', { timeout }, async () => {
+    await using at = await mounted('passthrough', { maxNodes: 100 });
+    await shell('cd "$1"; echo content > f; for n in $(seq 0 399); do echo > many$n; done', [at.source]);
+    const crossing = run('python3', ['-c', CROSSING, at.directory, '3'], { timeout: 30_000 });
+    try {
+      await crossing;
+    } catch (error) {
+      // Processes that wait for one another end with the connection only.
+      await abortConnection(at.directory);
+      throw error;
+    }
+  });
+
   test('without being asked for its capabilities first', { timeout }, async () => {
     await using at = await mounted('passthrough');
     await node(`import fs from 'node:fs'; for (let n = 0; n < 20; n++) fs.writeFileSync(process.argv[1] + '/' + n, 'content');`, [
@@ -155,6 +229,20 @@ requires('mount', 'python3')('what is only written goes past the page cache', ()
     ]);
     expect(at.mount.counters().requests['getxattr'] ?? 0).toBe(keepsInStep ? 0 : 20);
     expect(readFileSync(`${at.source}/19`, 'utf8')).toBe('content');
+  });
+});
+
+requires(
+  'mount',
+  'getfattr',
+  'setpriv',
+)('a mount with ACLs', () => {
+  test('does not lose them to who asks for another name', { timeout }, async () => {
+    await using at = await mounted('passthrough');
+    await shell('mkdir "$1/d"; echo text > "$1/d/f"; chmod 644 "$1/d/f"; chmod 755 "$1/d"', [at.source]);
+    const other = 'setpriv --reuid 2345 --regid 2345 --clear-groups';
+    await shell(`! ${other} getfattr -n system.other "$1" 2>/dev/null`, [at.directory]);
+    expect((await shell(`${other} cat "$1/d/f"`, [at.directory])).stdout).toBe('text\n');
   });
 });
 
