@@ -1,5 +1,6 @@
 import type { ReadBuffers } from './buffers.js';
 import type { FileHandle } from './handles.js';
+import { unlessKilled } from './interrupts.js';
 import type { Payload } from './kernel/payload.js';
 import { Early } from './kernel/structs.js';
 
@@ -70,10 +71,11 @@ export class Behind {
   }
 
   /** Takes a write as soon as it is admitted, `data` having been kept. In one step with that: of two that wait for one range only one may be. */
-  async writeInTurn(handle: FileHandle, offset: number, data: Payload): Promise<number | Early> {
+  async writeInTurn(handle: FileHandle, offset: number, data: Payload, signal: AbortSignal): Promise<number | Early> {
     while (!this.admits(offset, offset + data.bytes.length)) {
       this.#launch();
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      const landed = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await unlessKilled(landed, signal);
     }
     return this.write(handle, offset, data);
   }
@@ -138,10 +140,10 @@ export class Behind {
     });
   }
 
-  /** Resolves when all that was begun so far is done. */
-  async idle(): Promise<void> {
+  /** Resolves when all that was begun so far is done. EINTR where nobody waits for that any more. */
+  async idle(signal: AbortSignal): Promise<void> {
     this.#launch();
-    await Promise.all([...this.#flights].map((flight) => flight.done));
+    await unlessKilled(Promise.all([...this.#flights].map((flight) => flight.done)), signal);
   }
 }
 

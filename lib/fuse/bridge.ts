@@ -112,7 +112,7 @@ export class Bridge {
       let latest = attributes;
       if (node.behind?.busy) {
         // The kernel would take the size without what is on its way for the true one.
-        await node.behind.idle();
+        await node.behind.idle(request.signal);
         latest = await fid.getattr(WANTED, options);
       }
       const reply = this.entry(node, latest, request.at);

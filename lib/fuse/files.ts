@@ -4,7 +4,7 @@ import { Behind } from './behind.js';
 import type { Bridge } from './bridge.js';
 import type { FileHandle } from './handles.js';
 import { FSYNC_FDATASYNC, RELEASE_FLOCK_UNLOCK, WRITE_KILL_SUIDGID } from './kernel/constants.js';
-import type { Operations } from './kernel/request.js';
+import type { Operations, Request } from './kernel/request.js';
 import { Lent } from './kernel/structs.js';
 import { assureItself } from './nameless.js';
 import { dropPrivilegeBits } from './node-operations.js';
@@ -19,9 +19,9 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
   const { files, buffers, locks } = bridge;
 
   /** Waits until what was written is on the server; an error is told once, to the handle that wrote. */
-  async function settled(handle: FileHandle): Promise<void> {
+  async function settled(handle: FileHandle, { signal }: Request): Promise<void> {
     const { behind } = handle.node;
-    if (behind?.busy) await behind.idle();
+    if (behind?.busy) await behind.idle(signal);
     const { error } = handle;
     handle.error = undefined;
     if (error !== undefined) throw error;
@@ -68,7 +68,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const handle = files.get(fh);
       if (!Number.isSafeInteger(offset + size)) return new Uint8Array(0);
       const { behind } = handle.node;
-      if (behind?.busy) await behind.idle();
+      if (behind?.busy) await behind.idle(request.signal);
       // It has been read now, which its times say.
       handle.node.told = undefined;
       const { prefetch } = handle;
@@ -101,7 +101,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
         const bytes = data.keep();
         return (async () => {
           if (drop !== undefined) await drop;
-          if (node.behind?.busy) await node.behind.idle();
+          if (node.behind?.busy) await node.behind.idle(request.signal);
           const count = await written(node, pin.fid.write(bytes, offset, request.options));
           return inStep(handle, offset, count, count);
         })();
@@ -112,18 +112,18 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       data.keep();
       return (async () => {
         await drop;
-        return inStep(handle, offset, end - offset, await behind.writeInTurn(handle, offset, data));
+        return inStep(handle, offset, end - offset, await behind.writeInTurn(handle, offset, data, request.signal));
       })();
     },
 
-    flush({ fh, lockOwner }) {
+    flush({ fh, lockOwner }, request) {
       const handle = files.find(fh);
       if (handle === undefined) return 0;
       const { node } = handle;
       if (!node.behind?.busy && handle.error === undefined && !locks.any(node, lockOwner)) return 0;
       return (async () => {
         try {
-          await settled(handle);
+          await settled(handle, request);
         } finally {
           await locks.release(node, lockOwner);
         }
@@ -148,7 +148,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
 
     async fsync({ fh, fsyncFlags }, request) {
       const handle = files.get(fh);
-      await settled(handle);
+      await settled(handle, request);
       await handle.pin.fid.fsync((fsyncFlags & FSYNC_FDATASYNC) !== 0, request.options);
       return 0;
     },
@@ -161,7 +161,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const end = offset + length;
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(handle.node);
-      await settled(handle);
+      await settled(handle, request);
       const { node } = handle;
       const extend = async (at: Fid): Promise<void> => {
         const { size } = await at.getattr(GETATTR_BASIC, request.options);

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { ErrnoError } from '../protocol/error.js';
 import type { Request } from './kernel/request.js';
 
 /** How often a process that was sent a signal is looked at, in ms. */
@@ -35,6 +36,16 @@ export class Interrupts {
     clearTimeout(this.#timer);
     if (this.#waiting.size > 0) this.#timer = setTimeout(() => void this.#look(), INTERVAL).unref();
   }
+}
+
+/** Settles with `work`; or fails with EINTR as soon as nobody waits for it any more, by `signal`. What is under way goes on. */
+export function unlessKilled<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(new ErrnoError('EINTR'));
+  return new Promise((resolve, reject) => {
+    const killed = (): void => reject(new ErrnoError('EINTR'));
+    signal.addEventListener('abort', killed);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', killed));
+  });
 }
 
 const SIGKILL = 9;

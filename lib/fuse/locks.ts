@@ -168,7 +168,7 @@ export class Locks {
     const options = unlocking ? {} : request.options;
     request.interruptible = wait;
     // Whoever gets the lock next must find what was written under it.
-    if (node.behind?.busy) await node.behind.idle();
+    if (node.behind?.busy) await node.behind.idle(request.signal);
     const range = this.#range(lock, owner);
     try {
       const fid = await this.#fidFor(owner, node, handle, options);

@@ -301,7 +301,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const node = nodes.get(oldNode);
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       bridge.changed(node);
-      if (node.behind?.busy) await node.behind.idle();
+      if (node.behind?.busy) await node.behind.idle(request.signal);
       return bridge.with(node, request, (target, o) =>
         bridge.with(
           parent,

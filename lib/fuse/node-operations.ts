@@ -42,7 +42,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
   /** With the fid of an open file where the kernel names one, which works after the last name is gone; else with the node's. */
   function withFile<T>(fh: number | undefined, request: Request, use: (fid: Fid, o: RequestOptions) => Promise<T>): Promise<T> {
     const node = nodes.get(request.nodeid);
-    if (node.behind?.busy) return node.behind.idle().then(() => withFile(fh, request, use));
+    if (node.behind?.busy) return node.behind.idle(request.signal).then(() => withFile(fh, request, use));
     const handle = fh === undefined ? undefined : files.find(fh);
     if (handle !== undefined && handle.node === node && !node.mustBeWalkedTo) return use(handle.pin.fid, request.options);
     return bridge.with(node, request, use, true).catch((error: unknown) => {

@@ -212,7 +212,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const loose = options.cache === 'loose';
       let wire = wireFlags(flags, loose);
       const truncates = (wire & L_O_TRUNC) !== 0;
-      if (node.behind?.busy) await node.behind.idle();
+      if (node.behind?.busy) await node.behind.idle(request.signal);
       const just = bridge.looked.takeLookup(request.pid, node);
       const look = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just === undefined;
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;

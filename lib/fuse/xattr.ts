@@ -2,6 +2,7 @@ import type { Fid, RequestOptions } from '../client/index.js';
 import { XATTR_SIZE_MAX } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Bridge } from './bridge.js';
+import { unlessKilled } from './interrupts.js';
 import type { Operations, Request } from './kernel/request.js';
 
 const ERANGE = -34;
@@ -43,7 +44,8 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
   }
 
   async function got(name: string, size: number, request: Request): Promise<Uint8Array | { size: number } | number> {
-    if (!(await serves(name))) return EOPNOTSUPP;
+    const known = serves(name);
+    if (known === false || (known !== true && !(await unlessKilled(known, request.signal)))) return EOPNOTSUPP;
     return sized(await value(name, XATTR_SIZE_MAX, request), size);
   }
 

@@ -434,6 +434,38 @@ requires('mount', 'diod')('a mount whose server', () => {
     await client.close();
     await server.stop();
   });
+
+  test.each([
+    ['writes', 'while True: os.pwrite(fd, bytes(65536), 0)'],
+    ['reads', 'os.pwrite(fd, bytes(65536), 0); os.pread(fd, 10, 0)'],
+    ['looks', 'os.pwrite(fd, bytes(65536), 0); os.fstat(fd); os.stat(sys.argv[1]); os.open(sys.argv[1], os.O_RDONLY)'],
+    ['syncs', 'os.pwrite(fd, bytes(65536), 0); os.fsync(fd)'],
+  ])('stands still keeps nobody from being killed who %s behind what is on its way to it', { timeout }, async (_, deed) => {
+    await using root = new TemporaryDirectory('still');
+    for (const name of ['source', 'mount']) await mkdir(root.join(name));
+    const server = await diod(root.join('source'));
+    const client = await connect(server.address(), { polled: true });
+    const mounting = await mount(client, root.join('mount'));
+    const script = `import os, sys\nfd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\nos.pwrite(fd, b'x', 0)\nos.fsync(fd)\nprint('ready', flush=True)\nsys.stdin.read(1)\n${deed}`;
+    const child = spawn('python3', ['-c', script, root.join('mount', 'f')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const exited = once(child, 'exit');
+    try {
+      await once(child.stdout, 'data');
+      server.process.child.kill('SIGSTOP');
+      child.stdin.write('x');
+      await expect.poll(() => mounting.counters().pending, { timeout: 20_000 }).toBeGreaterThan(0);
+      child.kill('SIGKILL');
+      const patience = new Promise((resolve) => setTimeout(resolve, 20_000, ['still there']).unref());
+      expect(await Promise.race([exited, patience])).toEqual([null, 'SIGKILL']);
+    } finally {
+      server.process.child.kill('SIGCONT');
+      child.kill('SIGKILL');
+      await exited;
+      await mounting.unmount();
+      await client.close();
+      await server.stop();
+    }
+  });
 });
 
 requires('mount', 'diod')('a mount of the kernel’s own files', () => {
