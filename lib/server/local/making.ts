@@ -9,7 +9,7 @@ import { qidType, qidVersion } from './attributes.js';
 import { must } from './fail.js';
 import { LocalFile } from './file.js';
 import type { Owner } from './model.js';
-import { LocalNode } from './node.js';
+import { Kept, LocalNode } from './node.js';
 import { hostFlags } from './open.js';
 import type { Work } from './work.js';
 
@@ -45,6 +45,7 @@ export function* createFile(
   const dirfd = yield* dir.descriptor(work);
   const owner = yield* ownerIn(work, dir, dirfd, uid, gid, S_IFREG | (mode & 0o7777));
   for (let tries = 0; ; tries++) {
+    const { armed } = Kept;
     const fd = yield* tree.model.create(work, dir, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
     if (fd === EMFILE && tries === 0 && tree.relieve()) continue;
     if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
@@ -63,7 +64,10 @@ export function* createFile(
     try {
       must(yield* work.statOf(fd));
       const made = new LocalNode(tree, dir, name, dir.device, S_IFREG, work.stat);
-      made.mode = owner.mode;
+      if (tree.model.mapped) {
+        made.mode = owner.mode;
+        made.kept.asOf = armed;
+      }
       const node = tree.adopt(made, -1);
       return { node, file: new LocalFile(node, fd, flags) };
     } catch (error) {

@@ -8,7 +8,7 @@ import { must } from './fail.js';
 import { isServed, namesIn } from './host.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import { type Credentials, formatMetadata, METADATA_DIRECTORY, METADATA_ROOT, mergeCredentials, parseMetadata } from './metadata.js';
-import type { LocalNode } from './node.js';
+import { Kept, type LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 const HELD = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
@@ -29,6 +29,13 @@ export class MappedFileModel extends MappedModel {
   }
 
   protected *load(work: Work, node: LocalNode): Op<Credentials> {
+    const { armed } = Kept;
+    const credentials = yield* this.#read(work, node);
+    node.kept.asOf = armed;
+    return credentials;
+  }
+
+  *#read(work: Work, node: LocalNode): Op<Credentials> {
     // The name is gone, and so is the file that went with it.
     if (!node.attached) return node.kept.credentials;
     const { above } = node;
@@ -160,7 +167,7 @@ export class MappedFileModel extends MappedModel {
     const onDisk = entries.map((entry) => (entry.tag === ACL_USER_OBJ ? { ...entry, perm: entry.perm | server } : entry));
     must(yield* work.setxattr(fd, name, formatAcl(onDisk), flags));
     node.mode = (node.mode & ~0o777) | modeOfAcl(entries);
-    yield* this.store(work, node, fd, { mode: node.mode });
+    yield* this.keep(work, node, fd, { mode: node.mode });
   }
 
   *removexattr(work: Work, node: LocalNode, fd: number, name: string): Op<void> {

@@ -9,7 +9,7 @@ import { fail, must } from './fail.js';
 import { isServed, namesIn } from './host.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import type { Credentials } from './metadata.js';
-import type { LocalNode } from './node.js';
+import { Kept, type LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 /** QEMU's names (hw/9pfs). */
@@ -45,8 +45,10 @@ export class MappedXattrModel extends MappedModel {
     // Whatever changes an xattr changes the ctime: as long as that is what it was, so are they.
     if (kept.ctimeSec === stat.ctimeSec && kept.ctimeNsec === stat.ctimeNsec) return kept.credentials;
     const now = Date.now() / 1000;
+    const { armed } = Kept;
     const credentials = yield* this.#read(work, node, fd);
     kept.credentials = credentials;
+    kept.asOf = armed;
     const settled = node.device.ctimeTells && now - (stat.ctimeSec + stat.ctimeNsec / 1e9) > RACY;
     kept.ctimeSec = settled ? stat.ctimeSec : Number.NaN;
     kept.ctimeNsec = stat.ctimeNsec;
@@ -155,7 +157,7 @@ export class MappedXattrModel extends MappedModel {
       must(yield* work.setxattr(fd, MAPPED_ACL_ACCESS, value, flags));
     }
     node.mode = (mode & ~0o777) | modeOfAcl(entries);
-    yield* this.store(work, node, fd, { mode: node.mode });
+    yield* this.keep(work, node, fd, { mode: node.mode });
   }
 
   *removexattr(work: Work, node: LocalNode, fd: number, name: string): Op<void> {

@@ -7,7 +7,7 @@ import { failure } from '../errors.js';
 import { must } from './fail.js';
 import type { Credentials } from './metadata.js';
 import { disarmed, NO_ID, type Owner, type SecurityModel } from './model.js';
-import type { LocalNode } from './node.js';
+import { Kept, type LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 /** Flags of every file the mapped models open for themselves. */
@@ -44,9 +44,9 @@ export abstract class MappedModel implements SecurityModel {
   }
 
   abstract reserves(name: string): boolean;
-  /** What is kept of a node. `stat` is what the host says of it. */
+  /** What is kept of a node. `stat` is what the host says of it. Whenever it is read, `asOf` is set. */
   protected abstract load(work: Work, node: LocalNode, fd: number, stat: Stat): Op<Credentials>;
-  /** Keeps the given fields of a node. */
+  /** Keeps the given fields of a node: for `keep` alone. */
   protected abstract store(work: Work, node: LocalNode, fd: number, change: Credentials): Op<void>;
   /** Keeps the credentials of a file that has just been made. */
   protected abstract found(work: Work, place: Place, credentials: Credentials): Op<void>;
@@ -62,6 +62,16 @@ export abstract class MappedModel implements SecurityModel {
   abstract listxattr(work: Work, node: LocalNode, fd: number): Op<string[]>;
   abstract setxattr(work: Work, node: LocalNode, fd: number, name: string, value: Uint8Array, flags: number): Op<void>;
   abstract removexattr(work: Work, node: LocalNode, fd: number, name: string): Op<void>;
+
+  /** Keeps the given fields of a node, so that a write through any other name of the file heeds them. */
+  protected *keep(work: Work, node: LocalNode, fd: number, change: Credentials): Op<void> {
+    try {
+      yield* this.store(work, node, fd, change);
+    } finally {
+      // Not before: who reads the old mode meanwhile must not take it for the new one.
+      if (change.mode !== undefined && disarmed(change.mode) !== change.mode) Kept.armed++;
+    }
+  }
 
   *overlay(work: Work, node: LocalNode, fd: number, stat: Stat): Op<void> {
     const kept = yield* this.load(work, node, fd, stat);
@@ -115,7 +125,10 @@ export abstract class MappedModel implements SecurityModel {
       const { uid, gid } = owner;
       const { mode } = inheritance;
       yield* this.found(work, place, { uid: uid === NO_ID ? undefined : uid, gid: gid === NO_ID ? undefined : gid, mode, rdev: device });
+      // Somebody may have looked at it when it was not written down yet.
+      if (disarmed(mode) !== mode) Kept.armed++;
       yield* this.endow(work, place.fd, inheritance);
+      owner.mode = mode;
       return place.fd;
     } catch (error) {
       yield* work.unlinkat(place.dirfd, place.name, (owner.mode & S_IFMT) === S_IFDIR);
@@ -151,7 +164,7 @@ export abstract class MappedModel implements SecurityModel {
       // Linux takes them from every type but directories.
       if ((mode & S_IFMT) !== S_IFDIR && disarmed(mode) !== mode) change.mode = disarmed(mode);
     }
-    yield* this.store(work, node, fd, change);
+    yield* this.keep(work, node, fd, change);
     yield* mark(work, fd);
   }
 
@@ -161,16 +174,22 @@ export abstract class MappedModel implements SecurityModel {
     const type = work.stat.mode & S_IFMT;
     if (type === S_IFLNK) throw failure('EOPNOTSUPP');
     node.mode = type | (mode & 0o7777);
-    yield* this.store(work, node, fd, { mode: node.mode });
+    yield* this.keep(work, node, fd, { mode: node.mode });
     yield* this.modeChanged(work, node, fd, node.mode);
     yield* mark(work, fd);
   }
 
   *disarm(work: Work, node: LocalNode, fd: number): Op<void> {
-    const kept = disarmed(node.mode);
-    if (kept === node.mode || (node.mode & S_IFMT) !== S_IFREG) return;
-    node.mode = kept;
-    yield* this.store(work, node, fd, { mode: kept });
+    // What the node knows costs a write nothing, but only says that there was nothing to take: the mode may have been changed through another
+    // name, which must neither leave setuid in place nor be undone.
+    if (disarmed(node.mode) === node.mode && node.kept.asOf === Kept.armed) return;
+    must(yield* work.statOf(fd));
+    yield* this.overlay(work, node, fd, work.stat);
+    const { mode } = work.stat;
+    const left = disarmed(mode);
+    if (left === mode || (mode & S_IFMT) !== S_IFREG) return;
+    yield* this.keep(work, node, fd, { mode: left });
+    node.mode = left;
   }
 }
 

@@ -7,7 +7,7 @@ import type { Work } from './work.js';
 /** "Leave it": an id that chown(2) does not change. */
 export const NO_ID = 0xffffffff;
 
-/** Whom and what a new file is to be for the client. The mode has its file type. */
+/** Whom and what a new file is to be for the client. The mode has its file type; a mapped model makes it what the default ACL leaves of it. */
 export interface Owner {
   uid: number;
   gid: number;

@@ -92,6 +92,20 @@ describe.each(models)('ACLs under %s', (securityModel) => {
     await e.create('d/none', { mode: 0o600, uid });
     expect((await e.attributes('d/none')).mode).toBe(0o100600);
   });
+
+  test('what a default ACL takes from a new file, the first write does not give back', async () => {
+    await using e = await make();
+    await e.mkdir('d', { uid });
+    await e.at('d', (node) => node.setxattr(DEFAULT, acl([USER_OBJ, 7], [GROUP_OBJ, 0], [OTHER, 0]), 0, caller()));
+    const { node, file } = await e.at('d', (d) => d.create('f', 2, 0o4777, 1000, caller(uid)));
+    expect((await node.getattr(0n, caller())).mode).toBe(0o104700);
+    await file.write(Buffer.from('x'), 0, caller(uid));
+    expect((await node.getattr(0n, caller())).mode).toBe(0o100700);
+    await e.create('d/g', { mode: 0o4777, uid, text: 'x' });
+    expect((await e.attributes('d/g')).mode).toBe(0o100700);
+    await file.close();
+    node.release();
+  });
 });
 
 test('mapped-xattr keeps them under names of its own', async () => {

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { AT_REMOVEDIR, DT_DIR, DT_UNKNOWN, QTSYMLINK, SETATTR_GID, SETATTR_MODE, SETATTR_UID } from '../../../lib/protocol/constants.js';
+import { localBackend } from '../../../lib/server/local/index.js';
 import { requires } from '../../support/requires.js';
 import { caller, changeOf, Exported, hostXattr, outcome, setHostXattr } from './exported.js';
 
@@ -248,6 +249,52 @@ describe('mapped-file on disk', () => {
       for (const [what, action] of Object.entries(tries)) expect([what, await outcome(action)]).toEqual([what, 'EINVAL']);
     }
     f.release();
+  });
+});
+
+describe.each(['mapped-xattr', 'mapped-file'] as const)('%s: a file with two names, written through one', (securityModel) => {
+  async function twoNames(mode: number): Promise<Exported> {
+    const e = await Exported.make({ securityModel });
+    await e.create('a', { mode });
+    await e.at('a', (node) => e.root.link('b', node, caller()));
+    return e;
+  }
+
+  test('keeps the mode that it got through the other', async () => {
+    await using e = await twoNames(0o4755);
+    const a = await e.open('a', 2);
+    await e.setattr('b', SETATTR_MODE, { mode: 0o600 });
+    await a.write(Buffer.from('x'), 0, caller());
+    expect((await e.attributes('b')).mode).toBe(0o100600);
+    await a.close();
+  });
+
+  test('loses the setuid that it got through the other, each time', async () => {
+    await using e = await twoNames(0o755);
+    const a = await e.open('a', 2);
+    for (const mode of [0o4755, 0o2775, 0o6711]) {
+      await e.setattr('b', SETATTR_MODE, { mode });
+      expect((await e.attributes('b')).mode).toBe(0o100000 | mode);
+      await a.write(Buffer.from('x'), 0, caller());
+      expect((await e.attributes('b')).mode).toBe(0o100000 | (mode & 0o777));
+      await a.write(Buffer.from('y'), 1, caller());
+    }
+    await a.close();
+  });
+
+  test('loses the setuid that it got through another export of the same tree', async () => {
+    await using e = await twoNames(0o755);
+    const other = await localBackend(e.host(), { securityModel });
+    const root = other.attach();
+    const a = await e.open('a', 2);
+    const node = await root.walk('a', caller());
+    await node.setattr(changeOf(SETATTR_MODE, { mode: 0o4755 }), caller());
+    await a.write(Buffer.from('x'), 0, caller());
+    expect((await node.getattr(0n, caller())).mode).toBe(0o100755);
+    node.release();
+    root.release();
+    await other.close();
+    await a.close();
   });
 });
 
