@@ -22,6 +22,7 @@ export const ENOENT = -2;
 export const EAGAIN = -11;
 export const EPERM = -1;
 export const EEXIST = -17;
+export const ENOTEMPTY = -39;
 export const ENODATA = -61;
 export const EOPNOTSUPP = -95;
 export const EBADF = -9;

@@ -1,5 +1,5 @@
 import { S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
-import { EEXIST, ENOENT } from '../../sys/files.js';
+import { EEXIST, ENOENT, ENOTEMPTY } from '../../sys/files.js';
 import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { failure } from '../errors.js';
@@ -98,13 +98,15 @@ export class MappedFileModel extends MappedModel {
     return to;
   }
 
-  *rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string): Op<number> {
+  *rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string, replaced: LocalNode | undefined): Op<number> {
     // Two names of one file: rename(2) leaves both, so both keep their metadata.
     if ((yield* work.statAt(toDirfd, to)) >= 0) {
       const { ino, dev } = work.stat;
       if ((yield* work.statAt(fromDirfd, from)) >= 0 && work.stat.ino === ino && work.stat.dev === dev) return 0;
     }
-    const renamed = yield* work.renameat(fromDirfd, from, toDirfd, to);
+    if (replaced !== undefined) replaced.kept.credentials = yield* readIn(work, toDirfd, to);
+    let renamed = yield* work.renameat(fromDirfd, from, toDirfd, to);
+    if (renamed === ENOTEMPTY || renamed === EEXIST) renamed = yield* renameOntoEmptied(work, fromDirfd, from, toDirfd, to, renamed);
     if (renamed < 0) return renamed;
     const fromData = yield* work.openat(fromDirfd, METADATA_DIRECTORY, HELD);
     if (fromData < 0) {
@@ -183,6 +185,22 @@ export class MappedFileModel extends MappedModel {
     yield* this.overlay(work, node, fd, work.stat);
     if ((node.mode & S_IFMT) === S_IFLNK) throw failure('EOPNOTSUPP');
   }
+}
+
+/**
+ * rename(2) onto a directory that was found not to be empty, which is `refused`: for the client it is, if there is nothing in it but a directory of
+ * metadata. That is there again if it stays.
+ */
+function* renameOntoEmptied(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string, refused: number): Op<number> {
+  const inside = yield* work.openat(toDirfd, to, HELD);
+  if (inside < 0) return refused;
+  let result = refused;
+  if ((yield* work.unlinkat(inside, METADATA_DIRECTORY, true)) >= 0) {
+    result = yield* work.renameat(fromDirfd, from, toDirfd, to);
+    if (result < 0) yield* work.mkdirat(inside, METADATA_DIRECTORY, 0o700);
+  }
+  yield* work.close(inside);
+  return result;
 }
 
 /** The directory of metadata, made if there is none: O_PATH, or an error number negated. */

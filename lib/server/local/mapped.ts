@@ -56,7 +56,7 @@ export abstract class MappedModel implements SecurityModel {
   protected abstract modeChanged(work: Work, node: LocalNode, fd: number, mode: number): Op<void>;
 
   abstract link(work: Work, node: LocalNode, fd: number, dirfd: number, name: string): Op<number>;
-  abstract rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string): Op<number>;
+  abstract rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string, replaced: LocalNode | undefined): Op<number>;
   abstract unlink(work: Work, dirfd: number, name: string, directory: boolean, node: LocalNode | undefined): Op<number>;
   abstract getxattr(work: Work, node: LocalNode, fd: number, name: string): Op<Uint8Array>;
   abstract listxattr(work: Work, node: LocalNode, fd: number): Op<string[]>;

@@ -34,7 +34,8 @@ export interface SecurityModel {
   mknod(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, device: bigint): Op<number>;
   readlink(work: Work, node: LocalNode, fd: number): Op<string>;
   link(work: Work, node: LocalNode, fd: number, dirfd: number, name: string): Op<number>;
-  rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string): Op<number>;
+  /** `replaced`: the node of the name that may give way, if fids point to it; its attributes stay readable. */
+  rename(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string, replaced: LocalNode | undefined): Op<number>;
   /** `node`: the node of that name, if fids point to it; its attributes stay readable. */
   unlink(work: Work, dirfd: number, name: string, directory: boolean, node: LocalNode | undefined): Op<number>;
   /** NO_ID leaves an id; `keepMode`: a new mode is set after it, so setuid bits need no care. */

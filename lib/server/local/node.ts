@@ -328,7 +328,7 @@ export class LocalNode implements BackendNode {
     const replaced = to.children?.get(newName);
     if (replaced !== undefined) yield* this.tree.keep(work, replaced);
     const toDirfd = yield* to.descriptor(work);
-    must(yield* this.tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName));
+    must(yield* this.tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName, replaced));
     yield* this.tree.moved(work, this, oldName, to, newName);
   }
 

@@ -184,6 +184,57 @@ describe('mapped-file on disk', () => {
     d.release();
   });
 
+  test('what a rename replaces keeps its own for those who hold it', async () => {
+    await using e = await make();
+    await e.create('f', { mode: 0o640, uid: 1234, gid: 77 });
+    await e.root.symlink('l', 'target', 8, caller(9));
+    await e.mkdir('d', { mode: 0o711, uid: 33 });
+    for (const name of ['g', 'm']) await e.create(name, { mode: 0o600, uid: 5, gid: 6 });
+    await e.mkdir('n', { mode: 0o700, uid: 5 });
+    const [file, link, directory] = [await e.open('f'), await e.walk('l'), await e.walk('d')];
+    await e.root.rename('g', e.root, 'f', caller());
+    await e.root.rename('m', e.root, 'l', caller());
+    await e.root.rename('n', e.root, 'd', caller());
+    expect(await file.getattr(0n, caller())).toMatchObject({ mode: 0o100640, uid: 1234, gid: 77 });
+    expect(await link.getattr(0n, caller())).toMatchObject({ mode: 0o120777, uid: 9, gid: 8 });
+    expect(await link.readlink(caller())).toBe('target');
+    expect(await directory.getattr(0n, caller())).toMatchObject({ mode: 0o040711, uid: 33 });
+    for (const name of ['f', 'l']) expect(await e.attributes(name)).toMatchObject({ mode: 0o100600, uid: 5, gid: 6 });
+    expect(await e.attributes('d')).toMatchObject({ mode: 0o040700, uid: 5 });
+    await file.close();
+    link.release();
+    directory.release();
+  });
+
+  test('a directory that a client has emptied can be replaced by another', async () => {
+    await using e = await make();
+    for (const name of ['a', 'b']) {
+      await e.mkdir(name, { uid: name === 'a' ? 1 : 2 });
+      await e.create(`${name}/f`);
+    }
+    await e.at('b', (node) => node.unlink('f', 0, caller()));
+    expect(readdirSync(e.host('b'))).toEqual([META]);
+    await e.root.rename('a', e.root, 'b', caller());
+    expect(await e.names()).toEqual(['b']);
+    expect(await e.names('b')).toEqual(['f']);
+    expect((await e.attributes('b')).uid).toBe(1);
+    expect(readdirSync(e.host(META))).toEqual(['b']);
+  });
+
+  test('a directory that is not empty is as it was when none could take its place', async () => {
+    await using e = await make();
+    await e.mkdir('a', { uid: 1 });
+    await e.mkdir('b', { uid: 2 });
+    await e.create('b/f', { uid: 3 });
+    expect(await outcome(() => e.root.rename('a', e.root, 'b', caller()))).toBe('ENOTEMPTY');
+    expect((await e.attributes('b/f')).uid).toBe(3);
+    await e.at('b', (node) => node.unlink('f', 0, caller()));
+    writeFileSync(e.host('b', 'plain'), '');
+    expect(await outcome(() => e.root.rename('a', e.root, 'b', caller()))).toBe('ENOTEMPTY');
+    expect(readdirSync(e.host('b')).sort()).toEqual([META, 'plain']);
+    expect([(await e.attributes('a')).uid, (await e.attributes('b')).uid]).toEqual([1, 2]);
+  });
+
   test('hard links share their metadata', async () => {
     await using e = await make();
     await e.create('a', { uid: 11 });
