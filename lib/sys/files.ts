@@ -322,7 +322,7 @@ export class Files {
   /** Puts text and its NUL into memory at `start`: 0, or why it cannot be passed. */
   #text(text: string, start: number): number {
     // A character is three bytes at most (a surrogate pair four), so short text needs no second look.
-    if (text.length * 3 >= TEXT && Buffer.byteLength(text) >= TEXT) return ENAMETOOLONG;
+    if (text.length * 3 >= TEXT && this.sizeOf(text) >= TEXT) return ENAMETOOLONG;
     if (text.includes('\0')) return EINVAL;
     this.#memory[start + this.encode(text, this.#memory, start)] = 0;
     return 0;
@@ -331,6 +331,11 @@ export class Files {
   /** Writes text as the kernel is to have it and tells how many bytes that took; UTF-8, unless overridden by something no longer. */
   protected encode(text: string, into: Buffer, at: number): number {
     return into.write(text, at, 'utf8');
+  }
+
+  /** How many bytes `encode` makes of text. */
+  protected sizeOf(text: string): number {
+    return Buffer.byteLength(text);
   }
 
   #proc(fd: number): void {

@@ -1,4 +1,4 @@
-import { encodeText } from '../../protocol/text.js';
+import { encodeText, textBytes } from '../../protocol/text.js';
 import { Files } from '../../sys/files.js';
 import type { LocalNode } from './node.js';
 
@@ -9,6 +9,10 @@ export class Work extends Files {
   /** Names are whatever bytes they were on the wire. */
   protected override encode(text: string, into: Buffer, at: number): number {
     return encodeText(text, into, at);
+  }
+
+  protected override sizeOf(text: string): number {
+    return textBytes(text);
   }
 
   /** Keeps a node's descriptor open until the operation has ended. Where nothing waits, nothing can close it. */

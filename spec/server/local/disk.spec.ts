@@ -359,6 +359,12 @@ test('names and targets that are no UTF-8 are the host’s bytes, both ways', as
     expect((await e.attributes(name ?? '')).size).toBe(1);
     await e.root.symlink('link', '\udcfe', 0, caller(process.getuid?.()));
     expect(await e.at('link', (node) => node.readlink(caller()))).toBe('\udcfe');
+    // Four thousand bytes: thrice that, were escapes counted as they are in UTF-8.
+    const long = '\udcfe/'.repeat(2000);
+    await e.root.symlink('long', long, 0, caller(process.getuid?.()));
+    expect(await e.at('long', (node) => node.readlink(caller()))).toBe(long);
+    await e.root.unlink('long', 0, caller());
+    expect(await outcome(() => e.root.symlink('long', '\udcfe'.repeat(4097), 0, caller()))).toBe('ENAMETOOLONG');
     await e.root.rename(name ?? '', e.root, '\udcfd', caller());
     const names = readdirSync(e.host(), { encoding: 'buffer' }).map((bytes) => bytes.toString('hex'));
     expect(names).toContain('fd');
