@@ -1,7 +1,7 @@
 import * as fs from 'node:fs/promises';
 import { createFsFromVolume, Volume } from 'memfs';
 import { describe, expect, test } from 'vitest';
-import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR } from '../../lib/protocol/constants.js';
+import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, L_O_TRUNC, SETATTR_MODE, SETATTR_SIZE } from '../../lib/protocol/constants.js';
 import { ErrnoError } from '../../lib/protocol/error.js';
 import { NodeFsBackend, type PromisesLike } from '../../lib/server/nodefs/index.js';
 import { Server } from '../../lib/server/server.js';
@@ -10,7 +10,7 @@ import { run } from '../support/child.js';
 import { RawClient } from '../support/raw.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
-const shape = { xattrs: false, devices: false, owners: false, setid: false, nanoseconds: false };
+const shape = { xattrs: false, devices: false, owners: false, nanoseconds: false };
 
 backendContract(
   'memfs',
@@ -31,6 +31,38 @@ backendContract(
   },
   shape,
 );
+
+test.each(['memfs', 'node:fs/promises'] as const)('%s: whatever changes the content of a file takes setuid from it', async (what) => {
+  await using directory = new TemporaryDirectory('setuid');
+  const volume = Volume.fromJSON({ '/f': '' });
+  const served = what === 'memfs' ? (createFsFromVolume(volume).promises as unknown as PromisesLike) : fs;
+  const root = what === 'memfs' ? '/' : directory.path;
+  await using server = new Server({ exports: { tree: new NodeFsBackend(served, { root }) } });
+  const c = await RawClient.attached(server);
+  const fid = await c.create('file', { mode: 0o4755 });
+  const time = { sec: 0, nsec: 0 };
+  const change = { mode: 0o6751, uid: 0, gid: 0, size: 1, atime: time, mtime: time };
+  const mode = async () => (await c.call('Tgetattr', { fid, requestMask: GETATTR_BASIC })).mode & 0o7777;
+  expect(await mode()).toBe(0o4755);
+  await c.call('Twrite', { fid, offset: 0, data: Buffer.from('text') });
+  expect(await mode()).toBe(0o755);
+  const closed = await c.walk('file');
+  const ways: Record<string, () => Promise<unknown>> = {
+    'a write': () => c.call('Twrite', { fid, offset: 0, data: Buffer.from('text') }),
+    'an end set through an open fid': () => c.call('Tsetattr', { ...change, fid, valid: SETATTR_SIZE }),
+    'an end set through another': () => c.call('Tsetattr', { ...change, fid: closed, valid: SETATTR_SIZE }),
+    O_TRUNC: () => c.open('file', L_O_RDWR | L_O_TRUNC),
+  };
+  for (const [way, action] of Object.entries(ways)) {
+    await c.call('Tsetattr', { ...change, fid: closed, valid: SETATTR_MODE });
+    expect([way, await mode()]).toEqual([way, 0o6751]);
+    await action();
+    expect([way, await mode()]).toEqual([way, 0o751]);
+  }
+  // One that comes with the end is the client's will.
+  await c.call('Tsetattr', { ...change, fid, valid: SETATTR_SIZE | SETATTR_MODE });
+  expect(await mode()).toBe(0o6751);
+});
 
 test('times beyond what a Date holds are cut, and the file stays of use', async () => {
   const volume = Volume.fromJSON({ '/export/f': 'content' });

@@ -41,6 +41,8 @@ abstract class OpenPath {
 export class HandleFile extends OpenPath implements BackendFile {
   readonly #handle: FileHandleLike;
   readonly #append: boolean;
+  /** What `disarm` gave last. */
+  #unarmed = Number.NaN;
 
   /** Takes over the handle. */
   constructor(node: PathNode, handle: FileHandleLike, flags: number) {
@@ -56,6 +58,7 @@ export class HandleFile extends OpenPath implements BackendFile {
 
   async write(data: Uint8Array, offset: number): Promise<number> {
     const { bytesWritten } = await this.#handle.write(data, 0, data.length, this.#append ? null : offset);
+    this.#unarmed = await this.node.tree.disarm(this.#handle, this.#unarmed);
     return bytesWritten;
   }
 
@@ -72,12 +75,12 @@ export class HandleFile extends OpenPath implements BackendFile {
   async setattr(change: SetAttributes): Promise<void> {
     const { valid } = change;
     const stat = await this.#handle.stat({ bigint: true });
-    if ((valid & SETATTR_SIZE) !== 0) await this.#handle.truncate(change.size);
+    if ((valid & SETATTR_SIZE) !== 0) await this.node.tree.truncate(this.#handle, change.size);
     if ((valid & (SETATTR_UID | SETATTR_GID)) !== 0) {
       const uid = (valid & SETATTR_UID) !== 0 ? change.uid : Number(stat.uid);
       await this.#handle.chown(uid, (valid & SETATTR_GID) !== 0 ? change.gid : Number(stat.gid));
     }
-    if ((valid & SETATTR_MODE) !== 0) await this.#handle.chmod(change.mode & 0o7777);
+    if ((valid & SETATTR_MODE) !== 0) await this.node.tree.chmod(change.mode, (mode) => this.#handle.chmod(mode));
     const times = timesOf(change, stat);
     if (times !== undefined) await this.#handle.utimes(times[0], times[1]);
   }

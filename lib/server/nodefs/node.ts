@@ -147,14 +147,17 @@ export class PathNode implements BackendNode {
       if ((valid & SETATTR_MODE) !== 0 && type === S_IFLNK) throw failure('EOPNOTSUPP');
       if ((valid & SETATTR_SIZE) !== 0) {
         const handle = await this.tree.open(path, L_O_WRONLY, stat, false);
-        await handle.truncate(change.size).finally(() => handle.close());
+        await this.tree.truncate(handle, change.size).finally(() => handle.close());
       }
       if ((valid & (SETATTR_UID | SETATTR_GID)) !== 0) {
         const uid = (valid & SETATTR_UID) !== 0 ? change.uid : Number(stat.uid);
         const gid = (valid & SETATTR_GID) !== 0 ? change.gid : Number(stat.gid);
         await has(fs.lchown).call(fs, path, uid, gid);
       }
-      if ((valid & SETATTR_MODE) !== 0) await has(fs.chmod).call(fs, path, change.mode & 0o7777);
+      if ((valid & SETATTR_MODE) !== 0) {
+        const chmod = has(fs.chmod);
+        await this.tree.chmod(change.mode, (mode) => chmod.call(fs, path, mode));
+      }
       const times = timesOf(change, stat);
       if (times === undefined) return;
       const utimes = type === S_IFLNK ? has(fs.lutimes) : has(fs.utimes);

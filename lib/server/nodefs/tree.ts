@@ -1,9 +1,11 @@
 import { constants } from 'node:fs';
+import { open as hostOpen } from 'node:fs/promises';
 import { sep } from 'node:path';
 import { L_O_ACCMODE, L_O_APPEND, L_O_DSYNC, L_O_RDONLY, L_O_SYNC, L_O_WRONLY, S_IFDIR, S_IFREG } from '../../protocol/constants.js';
 import { errnoOf } from '../../protocol/error.js';
 import type { Qid } from '../../protocol/types.js';
 import { failure } from '../errors.js';
+import { disarmed } from '../local/model.js';
 import { LockTable } from '../locks.js';
 import { Gate } from './gate.js';
 import type { PathNode } from './node.js';
@@ -16,6 +18,8 @@ const FOREIGN = sep === '/' ? /[\udc80-\udcff]/ : /[\udc80-\udcff\\:]/;
 
 /** What the nodes of one tree share: the file system under them, and the checks that keep a path inside. */
 export class Tree {
+  /** How often a client has set setuid or setgid, in any tree: a file may be in two. */
+  static #armed = 0;
   readonly fs: PromisesLike;
   readonly root: string;
   /** Entries a listing may have; EOVERFLOW beyond. */
@@ -23,6 +27,8 @@ export class Tree {
   readonly gate = new Gate();
   /** Holders of nodes. */
   held = 0;
+  /** Whether it is for this server to take setuid away: of a process without privileges, the host's kernel does. */
+  readonly #disarms: boolean;
   readonly #devices = new Map<bigint, bigint>();
   readonly #locks = new Map<bigint, LockTable>();
 
@@ -30,6 +36,7 @@ export class Tree {
     this.fs = fs;
     this.root = root.endsWith('/') && root !== '/' ? root.slice(0, -1) : root;
     this.maxEntries = maxEntries;
+    this.#disarms = fs.open !== hostOpen || process.geteuid?.() === 0;
   }
 
   lstat(path: string): Promise<StatLike> {
@@ -91,12 +98,40 @@ export class Tree {
     try {
       const stat = await handle.stat({ bigint: true });
       if (typeOf(stat) !== S_IFREG || (expected !== undefined && !sameFile(stat, expected))) throw failure('ESTALE');
-      if (truncate) await handle.truncate(0);
+      if (truncate) await this.truncate(handle, 0);
     } catch (error) {
       await handle.close();
       throw error;
     }
     return handle;
+  }
+
+  async truncate(handle: FileHandleLike, size: number): Promise<void> {
+    await handle.truncate(size);
+    await this.disarm(handle);
+  }
+
+  /**
+   * Takes setuid and setgid from a file whose content was changed, as from one that a user other than root wrote. Each write would cost a
+   * stat: what this gives, given back with the next, spares that for as long as no client has set either on any file.
+   */
+  async disarm(handle: FileHandleLike, asOf = Number.NaN): Promise<number> {
+    const armed = Tree.#armed;
+    if (!this.#disarms || asOf === armed) return armed;
+    const mode = Number((await handle.stat({ bigint: true })).mode) & 0o7777;
+    if (disarmed(mode) !== mode) await handle.chmod(disarmed(mode));
+    return armed;
+  }
+
+  /** Sets a mode, as `set` does it. */
+  async chmod(mode: number, set: (mode: number) => Promise<void>): Promise<void> {
+    const bits = mode & 0o7777;
+    try {
+      await set(bits);
+    } finally {
+      // Not before: whoever looks at the old mode meanwhile must not take it for the new one.
+      if (disarmed(bits) !== bits) Tree.#armed++;
+    }
   }
 
   locks(qid: Qid): LockTable {
