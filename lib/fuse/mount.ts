@@ -138,6 +138,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     locks: client.dialect === VERSION_L && !native ? (options.locks ?? 'remote') : 'local',
     writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
     permissions: (options.defaultPermissions ?? root) || posixAcl,
+    acl: posixAcl,
     birthTimes: options.birthTimes ?? false,
     direct: type === PROC_SUPER_MAGIC || type === SYSFS_MAGIC,
   };

@@ -11,6 +11,7 @@ import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.j
 import type { Node } from './nodes.js';
 import { createFlags, handleFor, wireFlags } from './open.js';
 import type { Found } from './ordered.js';
+import { ACL_DEFAULT } from './xattr.js';
 
 const EINVAL = -22;
 const ENAMETOOLONG = -36;
@@ -58,6 +59,33 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     node.gid = groupIn(parent, request);
     node.bareUntil = performance.now() + BARE;
     return node;
+  }
+
+  /** The mode of something new: less the umask, unless the directory has a default ACL, which takes its place (acl(5)). */
+  function modeIn(parent: Node, { mode, umask }: { mode: number; umask: number }, request: Request): number | Promise<number> {
+    const masked = mode & ~(umask & 0o777);
+    // Without ACLs the kernel has seen to that.
+    if (!options.acl || masked === mode) return mode;
+    if (parent.noXattrsUntil > request.at) return masked;
+    const { inherited } = parent;
+    if (inherited !== undefined && inherited.until > request.at) return inherited.acl ? mode : masked;
+    return hasDefaultAcl(parent, request).then((acl) => {
+      parent.inherited = { acl, until: request.at + options.attrTimeout };
+      return acl ? mode : masked;
+    });
+  }
+
+  function hasDefaultAcl(parent: Node, request: Request): Promise<boolean> {
+    return bridge.with(parent, request, async (fid, o) => {
+      try {
+        tree.clunker.give((await fid.xattrwalk(ACL_DEFAULT, o)).fid);
+        return true;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENODATA' || code === 'EOPNOTSUPP') return false;
+        throw error;
+      }
+    });
   }
 
   /** What a new file is supposed to be like. */
@@ -246,11 +274,13 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       return lookedUp(parent, name, user, request);
     },
 
-    async create({ name, flags, mode }, request) {
+    async create({ name, flags, ...wanted }, request) {
       if (textBytes(name) > NAME_MAX) return ENAMETOOLONG;
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
       const o = request.options;
+      const found = modeIn(parent, wanted, request);
+      const mode = typeof found === 'number' ? found : await found;
       const wire = wireFlags(flags, options.cache === 'loose');
       const { pin, done } = await bridge.clone(parent, user, o);
       const { fid } = pin;
@@ -274,9 +304,9 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       }
     },
 
-    mkdir({ name, mode }, request) {
+    async mkdir({ name, ...wanted }, request) {
       const parent = nodes.get(request.nodeid);
-      const bits = (mode & 0o7777) | (parent.mode & S_ISGID);
+      const bits = ((await modeIn(parent, wanted, request)) & 0o7777) | (parent.mode & S_ISGID);
       const gid = groupIn(parent, request);
       return make(parent, name, { mode: S_IFDIR | bits, size: 4096, rdev: 0 }, request, (fid, o) => fid.mkdir(name, bits, gid, o));
     },
@@ -288,10 +318,11 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       return make(parent, name, supposed, request, (fid, o) => fid.symlink(name, target, gid, o));
     },
 
-    mknod({ name, mode, rdev }, request) {
+    async mknod({ name, rdev, ...wanted }, request) {
       const parent = nodes.get(request.nodeid);
       const gid = groupIn(parent, request);
       const { major, minor } = decodeDevice(rdev);
+      const mode = await modeIn(parent, wanted, request);
       const full = (mode & S_IFMT) === 0 ? mode | S_IFREG : mode;
       return make(parent, name, { mode: full, size: 0, rdev }, request, (fid, o) => fid.mknod(name, full, major, minor, gid, o));
     },

@@ -58,6 +58,8 @@ export class Node {
   bareUntil = 0;
   /** Until when (performance.now) it is believed to have no extended attribute at all. */
   noXattrsUntil = 0;
+  /** Of a directory: whether it has a default ACL, and until when (performance.now) that is believed. */
+  inherited: { readonly acl: boolean; readonly until: number } | undefined;
   /** When a change of it through this mount last began or ended (performance.now). */
   touchedAt = 0;
   /**

@@ -23,6 +23,8 @@ export interface BridgeOptions {
   writeBehind: boolean;
   /** The kernel checks permissions, and so asks for a directory's attributes whenever they may have changed. */
   permissions: boolean;
+  /** Files may have POSIX ACLs: the kernel leaves to us whether the umask counts. */
+  acl: boolean;
   /** The kernel may ask for birth times. */
   birthTimes: boolean;
   /** Every file is read past the page cache: proc and sysfs, whose files have no size that means anything. */

@@ -1,8 +1,9 @@
 import type { Fid, RequestOptions } from '../client/index.js';
-import { XATTR_SIZE_MAX } from '../protocol/constants.js';
+import { GETATTR_BASIC, S_ISGID, XATTR_SIZE_MAX } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Bridge } from './bridge.js';
 import { unlessKilled } from './interrupts.js';
+import { SETXATTR_ACL_KILL_SGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 
 const ERANGE = -34;
@@ -11,6 +12,10 @@ const EOPNOTSUPP = -95;
 
 /** The largest list of names Linux passes on, in bytes. */
 const XATTR_LIST_MAX = 65536;
+
+/** Attributes that hold ACLs. */
+export const ACL_ACCESS = 'system.posix_acl_access';
+export const ACL_DEFAULT = 'system.posix_acl_default';
 
 /** Names remembered at most. */
 const NAMES = 64;
@@ -71,13 +76,20 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
       return sized(await value('', XATTR_LIST_MAX, request), size);
     },
 
-    async setxattr({ name, value: bytes, flags }, request) {
+    async setxattr({ name, value: bytes, flags, setxattrFlags }, request) {
       nodes.get(request.nodeid).bareUntil = 0;
       // On the wire an empty value is the attribute's end.
       if (bytes.length === 0 || !(await serves(name))) return EOPNOTSUPP;
       const node = nodes.get(request.nodeid);
       bridge.changed(node);
-      await bridge.with(node, request, (fid, o) => fid.setxattr(name, bytes, flags, o), true).finally(() => bridge.changed(node));
+      const set = async (fid: Fid, o: RequestOptions): Promise<void> => {
+        await fid.setxattr(name, bytes, flags, o);
+        if ((setxattrFlags & SETXATTR_ACL_KILL_SGID) !== 0) await dropGroupId(fid, o);
+      };
+      await bridge.with(node, request, set, true).finally(() => {
+        node.inherited = undefined;
+        bridge.changed(node);
+      });
       return 0;
     },
 
@@ -96,10 +108,17 @@ export function xattrOperations(bridge: Bridge): Partial<Operations> {
         },
         true,
       );
+      node.inherited = undefined;
       bridge.changed(node);
       return 0;
     },
   };
+}
+
+/** Whoever sets an ACL and is not in the file's group takes set-group-ID away; the kernel says who is (SETXATTR_ACL_KILL_SGID). */
+async function dropGroupId(fid: Fid, options: RequestOptions): Promise<void> {
+  const { mode } = await fid.getattr(GETATTR_BASIC, options);
+  if ((mode & S_ISGID) !== 0) await fid.setattr({ mode: mode & ~S_ISGID }, options);
 }
 
 async function readValue(fid: Fid, name: string, limit: number, end: (fid: Fid) => void, options: RequestOptions): Promise<Uint8Array> {
@@ -127,5 +146,5 @@ async function isServed(root: Fid, name: string): Promise<boolean> {
 
 /** Whether the tree's root can have POSIX ACLs. */
 export function servesAcl(root: Fid): Promise<boolean> {
-  return isServed(root, 'system.posix_acl_access');
+  return isServed(root, ACL_ACCESS);
 }

@@ -46,6 +46,7 @@ beforeEach(async () => {
     locks: 'remote',
     writeBehind: true,
     permissions: false,
+    acl: false,
     birthTimes: false,
     direct: false,
   } as const;

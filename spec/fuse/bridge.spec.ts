@@ -40,6 +40,7 @@ async function begin(options: Partial<BridgeOptions> = {}, ordered = false, gate
     locks: 'remote',
     writeBehind: false,
     permissions: false,
+    acl: false,
     birthTimes: false,
     direct: false,
     ...options,

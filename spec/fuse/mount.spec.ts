@@ -235,8 +235,33 @@ requires('mount', 'python3')('what is only written goes past the page cache', ()
 requires(
   'mount',
   'getfattr',
+  'setfacl',
   'setpriv',
 )('a mount with ACLs', () => {
+  for (const server of ['passthrough', 'mapped-xattr'] as const) {
+    test(`leaves the umask out below a default ACL, on ${server}`, { timeout }, async () => {
+      await using at = await mounted(server);
+      const work = `mkdir "$1"; cd "$1"; chmod 777 .; umask 077; touch before; mkdir d; mkfifo p; setfacl -d -m u::rwx,g::rwx,o::rwx .
+        touch f; mkdir e; mkfifo q; setfacl -k .; touch after; mkdir last; stat -c '%n %a' before d p f e q after last`;
+      const there = await shell(work, [at.root.join('local')]);
+      expect((await shell(work, [`${at.directory}/here`])).stdout).toBe(there.stdout);
+      expect(there.stdout).toBe('before 600\nd 700\np 600\nf 666\ne 777\nq 666\nafter 600\nlast 700\n');
+    });
+  }
+
+  test('takes set-group-ID from a file whose owner sets its ACL and is not in its group', { timeout }, async () => {
+    await using at = await mounted('passthrough');
+    const work = `cd "$1"; umask 0; chmod 777 .; touch $2; chown 1000:1234 $2; chmod 2755 $2
+      setpriv --reuid 1000 --regid $3 --clear-groups setfacl -m u:5:r $2; stat -c %a $2`;
+    for (const [group, mode] of [
+      ['1000', '755\n'],
+      ['1234', '2755\n'],
+    ] as const) {
+      expect((await shell(work, [at.source, `a${group}`, group])).stdout).toBe(mode);
+      expect((await shell(work, [at.directory, `b${group}`, group])).stdout).toBe(mode);
+    }
+  });
+
   test('does not lose them to who asks for another name', { timeout }, async () => {
     await using at = await mounted('passthrough');
     await shell('mkdir "$1/d"; echo text > "$1/d/f"; chmod 644 "$1/d/f"; chmod 755 "$1/d"', [at.source]);

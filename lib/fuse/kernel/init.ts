@@ -64,7 +64,8 @@ export function negotiate(request: InitRequest, options: InitOptions): InitReply
   wanted |= options.explicitInvalidation ? c.INIT_EXPLICIT_INVAL_DATA : c.INIT_AUTO_INVAL_DATA;
   if (options.remoteLocks) wanted |= c.INIT_POSIX_LOCKS | c.INIT_FLOCK_LOCKS;
   if (options.writeback) wanted |= c.INIT_WRITEBACK_CACHE;
-  if (options.posixAcl) wanted |= c.INIT_POSIX_ACL;
+  // A default ACL takes the place of the umask (acl(5)), and only who makes a file can find out whether there is one.
+  if (options.posixAcl) wanted |= c.INIT_POSIX_ACL | c.INIT_DONT_MASK;
   if (options.cacheSymlinks) wanted |= c.INIT_CACHE_SYMLINKS;
   if (options.readdirplus !== 'never') wanted |= c.INIT_DO_READDIRPLUS;
   if (options.readdirplus === 'auto') wanted |= c.INIT_READDIRPLUS_AUTO;
