@@ -220,10 +220,13 @@ export class Connection implements Receiver, FrameHandler, Worker {
   drained(): void {
     this.#outbox.full = false;
     this.#outbox.hold();
-    this.workload.proceed();
+    try {
+      this.workload.proceed();
+    } catch (error) {
+      this.broken(error);
+    }
     this.#outbox.release();
-    this.#settle();
-    this.#regulate();
+    this.finished();
   }
 
   closed(error?: Error): void {
@@ -276,8 +279,18 @@ export class Connection implements Receiver, FrameHandler, Worker {
   }
 
   finished(): void {
-    this.#settle();
+    try {
+      this.#settle();
+    } catch (error) {
+      this.broken(error);
+    }
     this.#regulate();
+  }
+
+  /** Costs this client its connection; thrown on from where nobody called us, it would cost all of them the process. */
+  broken(error: unknown): void {
+    if (this.#stopping) this.#mistake(error);
+    else this.#breakOff(error);
   }
 
   // Sessions.
@@ -313,8 +326,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
     this.#closing++;
     void ending.then(() => {
       this.#closing--;
-      this.#settle();
-      this.#regulate();
+      this.finished();
     });
   }
 

@@ -8,9 +8,9 @@ export interface Limits {
   msize: number;
   /** Fids at one time. EMFILE beyond. */
   maxFids: number;
-  /** Requests begun and not answered. Beyond, nothing more is read from the connection. */
+  /** Requests begun and not answered, and as many Tflush that wait for them. Beyond, nothing more is read from the connection. */
   maxRequests: number;
-  /** Requests that had arrived when reading stopped, and wait for their turn. EAGAIN beyond. */
+  /** Requests that had arrived when reading stopped, and wait for their turn; and as many Tflush beyond maxRequests. EAGAIN beyond. */
   maxWaiting: number;
   /** Bytes of payload in requests begun and not answered. Beyond, nothing more is read from the connection. */
   maxPayload: number;

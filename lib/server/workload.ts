@@ -19,6 +19,8 @@ export interface Worker {
   work(request: Request): Awaitable<object>;
   /** Something that was begun is over. */
   finished(): void;
+  /** Something went wrong that nobody provided for, where no caller is left to be told. */
+  broken(error: unknown): void;
 }
 
 /**
@@ -36,6 +38,8 @@ export class Workload {
   #begun = 0;
   /** Payload bytes of those begun. */
   #cost = 0;
+  /** Tflush that wait for what they flush. */
+  #flushing = 0;
 
   constructor(limits: Limits, answers: Answers, worker: Worker) {
     this.#limits = limits;
@@ -60,7 +64,8 @@ export class Workload {
 
   /** Whether no more should be read from the client. */
   get full(): boolean {
-    return this.#waiting.length > 0 || this.#begun >= this.#limits.maxRequests;
+    const { maxRequests } = this.#limits;
+    return this.#waiting.length > 0 || this.#begun >= maxRequests || this.#flushing >= maxRequests;
   }
 
   /** Locks that wait for their range. */
@@ -110,28 +115,43 @@ export class Workload {
   }
 
   #begin(request: Request): void {
+    if (this.#work(request)) this.#release(request);
+  }
+
+  /** Has a request done. Whether it is over already. */
+  #work(request: Request): boolean {
     request.begun = true;
     let answer: Awaitable<object>;
     try {
       answer = this.#worker.work(request);
     } catch (error) {
       this.#answers.fail(request, error);
-      this.#release(request);
-      return;
+      return true;
     }
     if (isPending(answer)) {
       this.#follow(request, answer);
-      return;
+      return false;
     }
     this.#answers.answer(request, answer, this.#worker.msize);
-    this.#release(request);
+    return true;
   }
 
   /** Begins what has waited for a request that is over. */
   #release(request: Request): void {
-    for (const next of this.#order.ended(request)) {
+    const ready = this.#order.ended(request);
+    if (ready.length > 0) this.#beginAll(ready);
+  }
+
+  /**
+   * Begins requests that wait for nothing any more, and behind each that is over at once those that waited for it. How long such a row
+   * is, is up to the client: it must not be the depth of the stack.
+   */
+  #beginAll(ready: readonly Request[]): void {
+    const stack = [...ready].reverse();
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       this.#byTag.delete(next.tag);
-      this.#begin(next);
+      if (!this.#work(next)) continue;
+      for (const after of [...this.#order.ended(next)].reverse()) stack.push(after);
     }
   }
 
@@ -152,26 +172,29 @@ export class Workload {
     this.#byTag.set(request.tag, request);
     request.hold();
     answer.then(
-      (body) => {
-        this.#answers.answer(request, body, this.#worker.msize);
-        this.#finish(request);
-      },
-      (error: unknown) => {
-        this.#answers.fail(request, error);
-        this.#finish(request);
-      },
+      (body) => this.#finish(request, body, undefined),
+      (error: unknown) => this.#finish(request, undefined, error),
     );
   }
 
-  /** A request that was answered later is over: what waited for that goes on. */
-  #finish(request: Request): void {
-    this.#begun--;
-    this.#cost -= request.cost;
-    this.#byTag.delete(request.tag);
-    request.letGo();
-    this.#release(request);
-    if (request.flushes !== undefined) this.#flushed(request.flushes);
-    this.proceed();
+  /** A request is answered later than it came, with a body or an error: what waited for that goes on. */
+  #finish(request: Request, body: object | undefined, error: unknown): void {
+    try {
+      try {
+        if (body === undefined) this.#answers.fail(request, error);
+        else this.#answers.answer(request, body, this.#worker.msize);
+      } finally {
+        this.#begun--;
+        this.#cost -= request.cost;
+        this.#byTag.delete(request.tag);
+        request.letGo();
+      }
+      this.#release(request);
+      if (request.flushes !== undefined) this.#flushed(request.flushes);
+      this.proceed();
+    } catch (unexpected) {
+      this.#worker.broken(unexpected);
+    }
     this.#worker.finished();
   }
 
@@ -193,30 +216,44 @@ export class Workload {
   flush(request: Request): void {
     const { oldtag } = request.body as Body<'Tflush'>;
     const target = this.#byTag.get(oldtag);
-    if (target !== undefined && (target.begun || target.type === messages.Tflush.type)) {
-      this.#byTag.set(request.tag, request);
-      target.flushes ??= [];
-      target.flushes.push(request);
-      target.flushed = true;
-      target.abort();
+    if (target?.begun === true) {
+      this.#await(request, target);
       return;
     }
     if (target !== undefined) {
       this.#waiting = this.#waiting.filter((other) => other !== target);
-      this.#order.forget(target);
-      this.#release(target);
       this.#byTag.delete(oldtag);
       this.#answers.giveBack(target);
+      this.#beginAll(this.#order.forget(target));
     }
     this.#answers.answer(request, {}, this.#worker.msize);
   }
 
-  /** What they wanted the end of has ended, and its answer, if any, has been sent before theirs. */
+  /** Has a Tflush wait for its target. EAGAIN where too many do: they do not wait for their turn, so they are counted by themselves. */
+  #await(request: Request, target: Request): void {
+    const { maxRequests, maxWaiting } = this.#limits;
+    if (this.#flushing >= maxRequests + maxWaiting) {
+      this.#answers.refuse(request.tag, EAGAIN);
+      return;
+    }
+    this.#flushing++;
+    request.begun = true;
+    this.#byTag.set(request.tag, request);
+    target.flushes ??= [];
+    target.flushes.push(request);
+    target.flushed = true;
+    target.abort();
+  }
+
+  /** What they wanted the end of has ended, and its answer, if any, has been sent before theirs; then those that flush them. */
   #flushed(flushes: readonly Request[]): void {
-    for (const flush of flushes) {
+    const over = [...flushes];
+    // It grows as it is gone through: each may have been flushed itself.
+    for (const flush of over) {
+      this.#flushing--;
       this.#byTag.delete(flush.tag);
       this.#answers.answer(flush, {}, this.#worker.msize);
-      if (flush.flushes !== undefined) this.#flushed(flush.flushes);
+      for (const next of flush.flushes ?? []) over.push(next);
     }
   }
 
@@ -235,10 +272,12 @@ export class Workload {
   }
 
   forgetWaiting(): void {
-    for (const request of [...this.#waiting, ...this.#order.drop()]) {
+    for (const request of this.#byTag.values()) {
+      if (request.begun) continue;
       this.#byTag.delete(request.tag);
       this.#answers.giveBack(request);
     }
+    this.#order.drop();
     this.#waiting = [];
   }
 }

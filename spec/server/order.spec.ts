@@ -1,9 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, ORDERED_XATTR } from '../../lib/protocol/constants.js';
+import { type Body, messages, type TName } from '../../lib/protocol/messages.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
+import { Order } from '../../lib/server/order.js';
+import { Request } from '../../lib/server/request.js';
 import { Server } from '../../lib/server/server.js';
 import { Door, GatedBackend } from '../support/gated.js';
+import { Random } from '../support/random.js';
 import { RawClient } from '../support/raw.js';
 
 /** What the server promises who asks for it: a request waits for those before it that make the fid it names. */
@@ -47,6 +51,8 @@ async function end(c: RawClient): Promise<void> {
 
 const getattr = (fid: number) => ({ fid, requestMask: GETATTR_BASIC });
 const walk = (newfid: number, ...wnames: string[]) => ({ fid: 0, newfid, wnames });
+const time = { sec: 0, nsec: 0 };
+const truncate = (fid: number, size: number) => ({ fid, valid: 8, mode: 0, uid: 0, gid: 0, size, atime: time, mtime: time });
 
 describe('requests that name what another is making', () => {
   test('fail where nobody asked for order', async () => {
@@ -87,8 +93,7 @@ describe('requests that name what another is making', () => {
     expect((await seen).mode & 0o777).toBe(0o750);
     await c.call('Twalk', walk(2, 'f'));
     shut('setattr');
-    const time = { sec: 0, nsec: 0 };
-    const changed = c.call('Tsetattr', { fid: 2, valid: 8, mode: 0, uid: 0, gid: 0, size: 2, atime: time, mtime: time });
+    const changed = c.call('Tsetattr', truncate(2, 2));
     const after = c.call('Tgetattr', getattr(2));
     doors.get('setattr')?.open();
     await changed;
@@ -125,6 +130,84 @@ describe('requests that name what another is making', () => {
     await end(c);
   });
 
+  test('a flush of one in the row leaves the rest of the row behind what is under way', async () => {
+    const c = await ordered();
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'f'));
+    const { tag } = c.send('Tsetattr', truncate(1, 0));
+    const opened = c.call('Tlopen', { fid: 1, flags: L_O_RDONLY });
+    const read = c.call('Tread', { fid: 1, offset: 0, count: 4 });
+    await c.call('Tflush', { oldtag: tag });
+    const seen = c.call('Tgetattr', getattr(1));
+    await c.call('Tgetattr', getattr(0));
+    door.open();
+    await Promise.all([walked, opened]);
+    expect(Buffer.from((await read).data).toString()).toBe('text');
+    expect((await seen).size).toBe(4);
+    await end(c);
+  });
+
+  test('a flush of the last in the row leaves what comes then behind what is under way', async () => {
+    const c = await ordered();
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'f'));
+    for (let times = 0; times < 3; times++) {
+      const { tag } = c.send('Tsetattr', truncate(1, times));
+      await c.call('Tflush', { oldtag: tag });
+    }
+    const seen = c.call('Tgetattr', getattr(1));
+    await c.call('Tgetattr', getattr(0));
+    door.open();
+    await walked;
+    expect((await seen).size).toBe(4);
+    await end(c);
+  });
+
+  test('a flush of what makes a fid lets go of those that wait for nothing else', async () => {
+    const c = await ordered();
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'a'));
+    const { tag } = c.send('Twalk', { fid: 1, newfid: 2, wnames: ['b'] });
+    const lost = c.outcome('Tgetattr', getattr(2));
+    await c.call('Tflush', { oldtag: tag });
+    expect(await lost).toBe('EBADF');
+    door.open();
+    await walked;
+    await end(c);
+  });
+
+  test('who comes while the first of two changes is under way waits for the second', async () => {
+    const c = await ordered();
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'f'));
+    const change = shut('setattr');
+    const changed = [c.call('Tsetattr', truncate(1, 3)), c.call('Tsetattr', truncate(1, 2))];
+    door.open();
+    await walked;
+    const seen = c.call('Tgetattr', getattr(1));
+    await c.call('Tgetattr', getattr(0));
+    change.open();
+    await Promise.all(changed);
+    expect((await seen).size).toBe(2);
+    await end(c);
+  });
+
+  test('may be as many as the limits allow', async () => {
+    const c = await ordered();
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'f'));
+    const tags = Array.from({ length: 8000 }, (_, index) => 1000 + index);
+    const answers = tags.map((tag) => c.expect(tag));
+    c.bytes(Buffer.concat(tags.map((tag) => c.frame('Tclunk', { fid: 1 }, tag))));
+    await c.call('Tgetattr', getattr(0));
+    door.open();
+    await walked;
+    await Promise.all(answers);
+    expect(c.received.slice(-tags.length).map(({ tag }) => tag)).toEqual(tags);
+    expect(c.received.filter(({ name }) => name === 'Rclunk')).toHaveLength(2);
+    await end(c);
+  });
+
   test('the end of the stream ends those that wait', async () => {
     const c = await ordered();
     shut('walk');
@@ -132,4 +215,68 @@ describe('requests that name what another is making', () => {
     c.call('Tgetattr', getattr(1)).catch(() => {});
     await end(c);
   });
+});
+
+/** Requests in order of arrival that are not over, and the rule itself: one waits as long as one before it shapes a fid that it names. */
+class Rule {
+  readonly alive: Array<{ request: Request; names: number[]; shapes: number[]; begun: boolean }> = [];
+
+  blocked(names: number[], before = this.alive.length): boolean {
+    return this.alive.slice(0, before).some(({ shapes }) => shapes.some((fid) => names.includes(fid)));
+  }
+
+  /** Takes one out; gives those whose turn that makes it. */
+  over(gone: Request): Request[] {
+    this.alive.splice(
+      this.alive.findIndex(({ request }) => request === gone),
+      1,
+    );
+    const ready = this.alive.filter(({ begun, names }, index) => !begun && !this.blocked(names, index));
+    for (const next of ready) next.begun = true;
+    return ready.map(({ request }) => request);
+  }
+}
+
+test('whoever ends or is given up, each waits for those before it that shape what it names, and for nobody else', () => {
+  const random = new Random();
+  const order = new Order();
+  order.kept = true;
+  const rule = new Rule();
+  const begin = (ready: readonly Request[]) => {
+    for (const request of ready) order.shapes(request);
+  };
+  const arrive = <N extends Extract<TName, keyof typeof messages>>(name: N, body: Body<N>, names: number[], shapes: number[]) => {
+    const request = new Request(0, messages[name].type, name, body, '');
+    const blocked = rule.blocked(names);
+    rule.alive.push({ request, names, shapes, begun: !blocked });
+    expect(order.blocks(request), `seed ${random.seed}`).toBe(blocked);
+    if (blocked) order.wait(request);
+    else order.shapes(request);
+  };
+  const fids = [1, 2, 3, 4, 5];
+  const arrivals = [
+    (fid: number) => arrive('Tgetattr', getattr(fid), [fid], []),
+    (fid: number) => arrive('Tsetattr', truncate(fid, 0), [fid], [fid]),
+    (fid: number, newfid: number) => arrive('Twalk', { fid, newfid, wnames: [] }, [fid, newfid], [newfid]),
+    (fid: number, dfid: number) => arrive('Trename', { fid, dfid, name: 'x' }, [fid, dfid], [fid, dfid]),
+  ];
+  for (let step = 0; step < 3000; step++) {
+    const waiting = rule.alive.filter(({ begun }) => !begun);
+    const begun = rule.alive.filter((one) => one.begun);
+    if (rule.alive.length < 3 || (rule.alive.length < 25 && !random.oneIn(3))) {
+      random.pick(arrivals)(random.pick(fids), random.pick(fids));
+    } else {
+      const flush = waiting.length > 0 && random.oneIn(2);
+      const { request } = random.pick(flush ? waiting : begun);
+      const ready = flush ? order.forget(request) : order.ended(request);
+      const expected = rule.over(request);
+      expect(ready.length, `seed ${random.seed}`).toBe(expected.length);
+      expect(
+        ready.every((one, index) => one === expected[index]),
+        `seed ${random.seed}`,
+      ).toBe(true);
+      begin(ready);
+    }
+    expect(order.size).toBe(rule.alive.filter((one) => !one.begun).length);
+  }
 });

@@ -226,6 +226,19 @@ describe('Tflush', () => {
     expect((await c.send('Tread', read(fid), reading.tag)).name).toBe('Rread');
   });
 
+  test('may be flushed in turn, as often as there are tags', async () => {
+    const c = await RawClient.attached(serve({ maxWaiting: 60_000 }));
+    const fid = await c.open('f');
+    const door = shut('read');
+    const tags = Array.from({ length: 30_000 }, (_, index) => 1000 + index);
+    const answers = tags.map((tag) => c.expect(tag));
+    c.bytes(c.frame('Tread', read(fid), 999), ...tags.map((tag) => c.frame('Tflush', { oldtag: tag - 1 }, tag)));
+    await called('read');
+    door.open();
+    await Promise.all(answers);
+    expect(c.received.slice(-tags.length - 1).map(({ tag }) => tag)).toEqual([999, ...tags]);
+  });
+
   test('drops a request whose turn has not come', async () => {
     const c = await RawClient.attached(serve({ maxRequests: 2 }));
     const fid = await c.open('f');
@@ -267,6 +280,24 @@ describe('limits', () => {
     for (const answer of answers.slice(5)) expect((await answer).body).toEqual({ ecode: 11 });
     door.open();
     for (const answer of answers.slice(0, 5)) expect((await answer).name).toBe('Rread');
+  });
+
+  test('Tflush that wait: nothing is read beyond, and EAGAIN for what had arrived', async () => {
+    const c = await RawClient.attached(serve({ maxRequests: 2, maxWaiting: 3 }));
+    const fid = await c.open('f');
+    const door = shut('read');
+    const tags = [301, 302, 303, 304, 305, 306, 307, 308];
+    const answers = tags.map((tag) => c.expect(tag));
+    c.bytes(Buffer.concat([c.frame('Tread', read(fid), 300), ...tags.map((tag) => c.frame('Tflush', { oldtag: 300 }, tag))]));
+    for (const answer of answers.slice(5)) expect((await answer).body).toEqual({ ecode: 11 });
+    const later = c.send('Tgetattr', getattr(0));
+    for (let turns = 0; turns < 5; turns++) await turn();
+    expect(c.received.some(({ tag }) => tag === later.tag)).toBe(false);
+    door.open();
+    for (const answer of answers.slice(0, 5)) expect((await answer).name).toBe('Rflush');
+    expect((await later).name).toBe('Rgetattr');
+    // There is room again.
+    expect((await c.send('Tflush', { oldtag: 300 })).name).toBe('Rflush');
   });
 
   test('payload under way: large reads wait, whatever they claim', async () => {
@@ -478,4 +509,24 @@ describe('mistakes in a back-end', () => {
     expect(await c.outcome('Tgetattr', getattr(0))).toBe('EIO');
     expect(errors).toEqual([new TypeError('a mistake')]);
   });
+});
+
+test('what goes wrong while a later answer is dealt with costs that client its connection, and nobody else anything', async () => {
+  const errors: unknown[] = [];
+  const backend = new GatedBackend(tree, (method) => (method === 'statfs' ? Promise.reject(new Error('of no code')) : undefined));
+  const server = new Server({
+    exports: { tree: backend },
+    limits: { grace: 200 },
+    log: (event) => {
+      if (event.type === 'error' && errors.push(event.error) === 1) throw new Error('no room for a line');
+    },
+  });
+  live.push(server);
+  const [c, other] = [await RawClient.attached(server), await RawClient.attached(server)];
+  c.send('Tstatfs', { fid: 0 });
+  await c.closed;
+  expect(errors).toMatchObject([{ message: 'of no code' }, { message: 'no room for a line' }]);
+  expect(await other.outcome('Tgetattr', getattr(0))).toBe('ok');
+  while (server.connections.length > 1) await turn();
+  await other.end();
 });
