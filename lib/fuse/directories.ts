@@ -89,6 +89,10 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     const reply = bridge.entry(node, attributes, at);
     if (bare) bridge.bare(node, at);
     nodes.link(node, parent, entry.name);
+    // It is believed for no longer than if it had just been asked for then.
+    const age = performance.now() - at;
+    reply.entryValid = Math.max(0, reply.entryValid - age);
+    reply.attrValid = Math.max(0, reply.attrValid - age);
     return reply;
   }
 

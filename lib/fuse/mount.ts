@@ -6,6 +6,7 @@ import { Awake } from './kernel/awake.js';
 import { INIT2_DIRECT_IO_ALLOW_MMAP } from './kernel/constants.js';
 import { Device } from './kernel/device.js';
 import { mountKernel, raiseReadAhead, unmountKernel } from './kernel/mount.js';
+import { mountedAt } from './kernel/mountinfo.js';
 import { type BridgeOptions, type CacheMode, timeouts } from './options.js';
 import { MAX_NODES, Shrinker } from './shrinker.js';
 import type { Access } from './tree.js';
@@ -101,7 +102,7 @@ export interface Mount extends AsyncDisposable {
   readonly done: Promise<void>;
   counters(): MountCounters;
   /**
-   * Unmounts, after buffered writes have reached the server. EBUSY while somebody uses it, unless `lazy`: then it leaves the tree at once
+   * Unmounts, after buffered writes have reached the server. EBUSY while another mount lies over it, or while somebody uses it, unless `lazy`: then it leaves the tree at once
    * and ends when nobody uses it any more. Resolves when it is gone (lazily: detached). Idempotent.
    */
   unmount(options?: { lazy?: boolean }): Promise<void>;
@@ -181,7 +182,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
   }
   await raiseReadAhead(kernel.device, options.readAhead);
   const counts = { requests: () => device.requests(), pending: () => device.pending };
-  return new BridgedMount(kernel.directory, counts, bridge, done);
+  return new BridgedMount(kernel.directory, counts, bridge, done, kernel.device);
 }
 
 /** Undefined, and said so, where this process may not do that. */
@@ -246,10 +247,13 @@ class BridgedMount implements Mount {
   readonly done: Promise<void>;
   readonly #counts: Counts;
   readonly #bridge: Bridge;
+  /** The device number that tells it from another mount on the same directory; undefined where that is not known. */
+  readonly #device: string | undefined;
   #ended = false;
 
-  constructor(directory: string, counts: Counts, bridge: Bridge, done: Promise<void>) {
+  constructor(directory: string, counts: Counts, bridge: Bridge, done: Promise<void>, device?: string) {
     this.directory = directory;
+    this.#device = device;
     this.#counts = counts;
     this.#bridge = bridge;
     this.done = done;
@@ -273,6 +277,8 @@ class BridgedMount implements Mount {
 
   async unmount({ lazy = false }: { lazy?: boolean } = {}): Promise<void> {
     if (!this.#ended) {
+      const top = this.#device && (await mountedAt(this.directory))?.device;
+      if (top && top !== this.#device) throw Object.assign(new Error(`${this.directory}: another mount lies over it`), { code: 'EBUSY' });
       try {
         await unmountKernel(this.directory, lazy);
       } catch (error) {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Client } from '../../lib/client/index.js';
 import { Bridge } from '../../lib/fuse/bridge.js';
 import { FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
@@ -88,6 +88,18 @@ async function read(nodeid: number, fh: number, size = 100, offset = 0): Promise
     return text;
   }
   return Buffer.from(reply as Uint8Array).toString();
+}
+
+/** For how long names and attributes of a piece of a listing may be believed, in ms, where it tells any. */
+function believed(list: Buffer): number[] {
+  const times: number[] = [];
+  for (let at = 0; at < list.length; ) {
+    const time = (seconds: number, nanoseconds: number): number =>
+      Number(list.readBigUInt64LE(at + seconds)) * 1000 + list.readUInt32LE(at + nanoseconds) / 1e6;
+    if (list.readBigUInt64LE(at) !== 0n) times.push(time(16, 32), time(24, 36));
+    at = (at + 128 + 24 + list.readUInt32LE(at + 128 + 16) + 7) & ~7;
+  }
+  return times;
 }
 
 /** Lists a directory to its end; `between` runs after each piece. Gives the node of each name, 0 where the listing told of none. */
@@ -427,6 +439,22 @@ describe('what is only written', () => {
       }
     });
   }
+});
+
+test('what a listing told is believed for as long as if it had just been asked for then', async () => {
+  await end();
+  await begin({}, true);
+  const { fh } = await ask('opendir', ROOT_ID, { flags: 0, openFlags: 0 });
+  const now = performance.now.bind(performance);
+  const later = vi.spyOn(performance, 'now').mockImplementation(() => now() + 400);
+  try {
+    const times = believed(Buffer.from(await ask('readdirplus', ROOT_ID, { fh, offset: 0n, size: 65_536 })));
+    expect(times.length).toBeGreaterThan(0);
+    for (const time of times) expect(time).toBeLessThanOrEqual(600);
+  } finally {
+    later.mockRestore();
+  }
+  await ask('releasedir', ROOT_ID, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
 });
 
 test('a close is told of unless nothing waits for it', async () => {

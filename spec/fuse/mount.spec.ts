@@ -272,6 +272,21 @@ requires(
 });
 
 requires('mount')('a mount by root', () => {
+  test('stays where it is while another one lies over it, which stays as well', { timeout }, async () => {
+    await using at = await mounted('passthrough');
+    const client = await connect(at.address, { polled: true });
+    const upper = await mount(client, at.directory);
+    try {
+      for (const lazy of [false, true]) {
+        await expect(at.mount.unmount({ lazy })).rejects.toMatchObject({ code: 'EBUSY', message: expect.stringContaining('lies over it') });
+      }
+      await shell('echo x > "$1/f"; [ "$(cat "$2/f")" = x ]', [at.directory, at.source]);
+    } finally {
+      await upper.unmount();
+      await client.close();
+    }
+  });
+
   test('keeps processors awake while there is much to do, if told to and if it can, and lets go of them', { timeout }, async () => {
     const device = '/dev/cpu_dma_latency';
     const lines: string[] = [];
