@@ -66,7 +66,7 @@ export class LocalNode implements BackendNode {
   children: Map<string, LocalNode> | undefined;
   /** O_PATH, or -1. */
   fd = -1;
-  /** Operations on other threads that use the descriptor. */
+  /** Operations that use the descriptor, and changes that wait for their turn. */
   pins = 0;
   /** Fids, and nodes that are no longer among the children but still have this one above them. */
   holders = 1;

@@ -101,6 +101,7 @@ export class Tree {
     } catch (error) {
       if (error !== ELSEWHERE) throw error;
     } finally {
+      this.#unpin(this.#here);
       const end = Date.now();
       device.took(end - now, end, begun);
     }
@@ -114,14 +115,18 @@ export class Tree {
     try {
       return await run(body(work));
     } finally {
-      for (const node of work.pinned) {
-        node.pins--;
-        this.retire(node);
-      }
-      work.pinned.length = 0;
+      this.#unpin(work);
       if (idle.length < IDLE_MOST) idle.push(work);
-      this.#reclaim();
     }
+  }
+
+  /** Gives up what an operation has kept open, and with it what is more than allowed. */
+  #unpin({ pinned }: Work): void {
+    for (let node = pinned.pop(); node !== undefined; node = pinned.pop()) {
+      node.pins--;
+      this.retire(node);
+    }
+    if (this.#open > this.#settings.descriptors) this.#reclaim();
   }
 
   #idleOf(threads: Threads): Work[] {
@@ -235,7 +240,6 @@ export class Tree {
 
   /** Makes a node independent of its name, which is about to go. What cannot be found is lost already. */
   *keep(work: Work, node: LocalNode): Op<void> {
-    if (node.fd >= 0) return;
     try {
       yield* node.descriptor(work);
     } catch {

@@ -2,7 +2,7 @@ import { encodeText, textBytes } from '../../protocol/text.js';
 import { Files } from '../../sys/files.js';
 import type { LocalNode } from './node.js';
 
-/** The system calls of one operation, and the nodes whose descriptors it uses while it waits for other threads. */
+/** The system calls of one operation, and the nodes whose descriptors it uses. */
 export class Work extends Files {
   readonly pinned: LocalNode[] = [];
 
@@ -15,9 +15,8 @@ export class Work extends Files {
     return textBytes(text);
   }
 
-  /** Keeps a node's descriptor open until the operation has ended. Where nothing waits, nothing can close it. */
+  /** Keeps a node's descriptor open until the operation has ended: whatever it opens after that may take descriptors back from others. */
   pin(node: LocalNode): void {
-    if (!this.background) return;
     node.pins++;
     this.pinned.push(node);
   }

@@ -228,6 +228,36 @@ describe('nodes keep to their file', () => {
     expect(e.backend.counts()).toMatchObject({ descriptors: 0 });
   });
 
+  test('when an operation is about two of them, and to find one takes more descriptors than are allowed', async () => {
+    await using e = await Exported.make({ descriptors: 64 });
+    const deep = Array.from({ length: 100 }, () => 'd').join('/');
+    mkdirSync(e.host(deep), { recursive: true });
+    mkdirSync(e.host('t'));
+    writeFileSync(e.host('g'), 'g');
+    for (let d = 0; d < 80; d++) mkdirSync(e.host(`x${d}`));
+    await e.create(`${deep}/f`, { text: 'f' });
+    const from = await e.walk(deep);
+    const to = await e.walk('t');
+    const g = await e.walk('g');
+    const others: BackendNode[] = [];
+    /** Takes the descriptor back from every node but the given one, which comes last. */
+    const forget = async (last: BackendNode) => {
+      for (let d = 0; d < 80; d++) others.push(await e.walk(`x${d}`));
+      await last.getattr(0n, caller());
+    };
+    const places = () => readdirSync(e.host(), { recursive: true, encoding: 'utf8' }).filter((name) => /(^|\/)[fgh]$/.test(name));
+    await forget(to);
+    await from.rename('f', to, 'f', caller());
+    expect(places().sort()).toEqual(['g', 't/f']);
+    await forget(g);
+    await from.link('h', g, caller());
+    expect(places().sort()).toEqual([`${deep}/h`, 'g', 't/f']);
+    expect(readFileSync(e.host(deep, 'h'), 'utf8')).toBe('g');
+    expect(e.backend.counts().descriptors).toBeLessThanOrEqual(64);
+    for (const node of [from, to, g, ...others]) node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
   test('when the process has no descriptors left but those of nodes', async () => {
     const directory = new TemporaryDirectory('local');
     for (let f = 0; f < 600; f++) writeFileSync(directory.join(`f${f}`), 'x'.repeat(f));
