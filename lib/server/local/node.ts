@@ -16,13 +16,15 @@ import { createFile, type Make, makeFile } from './making.js';
 import type { Credentials } from './metadata.js';
 import { changes, hostFlags } from './open.js';
 import type { Tree } from './tree.js';
-import type { Work } from './work.js';
+import { OVERTAKEN, type Work } from './work.js';
 
 const HELD = O_PATH | O_NOFOLLOW | O_CLOEXEC;
 const EMFILE = -24;
 /** What mknod(2) makes. */
 const MADE: readonly number[] = [S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 const ESTALE = 'ESTALE';
+/** How often a name is looked up while others of its directory change all the time. */
+const LOOKS = 8;
 
 /** What a mapped model remembers of a node's credentials. */
 export class Kept {
@@ -74,6 +76,8 @@ export class LocalNode implements BackendNode {
   mode: number;
   /** Changes that wait for one another, while calls are made on other threads. */
   queue: Promise<unknown> | undefined;
+  /** Raised when a change that takes names of this directory to other files, or to none, begins, and when it has ended: odd in between. */
+  turn = 0;
   /** Neighbours among the nodes with descriptors: the tree's. */
   older: LocalNode | undefined;
   newer: LocalNode | undefined;
@@ -129,45 +133,74 @@ export class LocalNode implements BackendNode {
 
   walk(name: string): Awaitable<LocalNode> {
     this.tree.check(name);
-    return this.tree.perform(this, (work) => this.look(work, name));
+    const answer = this.tree.perform(this, (work) => this.look(work, name));
+    return answer instanceof Promise ? this.#walked(answer, name) : answer;
   }
 
-  /** The child of that name, with one holder more. */
+  /** Where changes of the directory have overtaken a look again and again, it takes its turn among them. */
+  async #walked(answer: Promise<LocalNode>, name: string): Promise<LocalNode> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (error !== OVERTAKEN) throw error;
+      return await this.tree.change(this, undefined, (work) => this.look(work, name));
+    }
+  }
+
+  /**
+   * The child of that name, with one holder more. Where a rename or a removal came in between, what was found may have another name by now, and be
+   * known by it: it is looked for again. OVERTAKEN where they never leave the time for it.
+   */
   *look(work: Work, name: string): Op<LocalNode> {
     const { tree } = this;
     this.demandDirectory();
     tree.enter(this, name);
-    const dirfd = yield* this.descriptor(work);
-    const known = this.children?.get(name);
-    if (known !== undefined) {
-      const result = yield* work.statAt(dirfd, name);
-      if (result >= 0 && known.is(work.stat) && known.attached && known.above === this && known.label === name) {
-        known.retain();
-        known.#seen(work.stat);
-        return known;
+    for (let looks = 0; looks < LOOKS; looks++) {
+      const { turn } = this;
+      if (turn % 2 !== 0) {
+        yield* tree.turned(work, this);
+        continue;
       }
-      if (this.children?.get(name) === known) tree.detach(known);
-      must(result);
+      const dirfd = yield* this.descriptor(work);
+      const known = this.children?.get(name);
+      if (known !== undefined) {
+        const result = yield* work.statAt(dirfd, name);
+        if (this.turn !== turn) continue;
+        if (result >= 0 && known.is(work.stat) && known.attached && known.above === this && known.label === name) {
+          known.retain();
+          known.#seen(work.stat);
+          return known;
+        }
+        if (this.children?.get(name) === known) tree.detach(known);
+        must(result);
+      }
+      const fd = must(yield* this.tree.open(work, dirfd, name, HELD));
+      const node = yield* this.#meet(work, name, fd);
+      if (this.turn === turn) return tree.adopt(node, fd);
+      yield* work.close(fd);
     }
-    const fd = must(yield* this.tree.open(work, dirfd, name, HELD));
-    let node: LocalNode;
+    throw OVERTAKEN;
+  }
+
+  /** A node for what was found under a name: nobody knows of it yet. */
+  *#meet(work: Work, name: string, fd: number): Op<LocalNode> {
+    const { tree } = this;
     try {
       must(yield* work.statOf(fd));
       const { stat } = work;
       const device = stat.dev === this.device.dev ? this.device : yield* tree.device(work, fd, stat.dev);
       if (device !== this.device && !work.background && !device.here(Date.now())) tree.elsewhere();
-      const kind = stat.mode & S_IFMT;
-      node = new LocalNode(tree, this, name, device, kind, stat);
+      const node = new LocalNode(tree, this, name, device, stat.mode & S_IFMT, stat);
       if (tree.model.mapped) {
         // The node stands for itself already: a model that goes by names needs one.
         yield* tree.model.overlay(work, node, fd, stat);
         node.qid.type = qidType(stat.mode);
       }
+      return node;
     } catch (error) {
       yield* work.close(fd);
       throw error;
     }
-    return tree.adopt(node, fd);
   }
 
   /** Its O_PATH descriptor, found again if the tree has taken it back: good until the operation's end. */
@@ -325,11 +358,19 @@ export class LocalNode implements BackendNode {
   *#rename(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
     this.demandDirectory();
     to.demandDirectory();
+    yield* this.tree.turn(work, this, to, this.#renameInTurn(work, oldName, to, newName));
+  }
+
+  *#renameInTurn(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
+    const { tree } = this;
+    const renamed = this.children?.get(oldName);
     const replaced = to.children?.get(newName);
-    if (replaced !== undefined) yield* this.tree.keep(work, replaced);
+    // Until the tree knows of it, the old name leads nowhere.
+    if (renamed !== undefined) yield* tree.keep(work, renamed);
+    if (replaced !== undefined) yield* tree.keep(work, replaced);
     const toDirfd = yield* to.descriptor(work);
-    must(yield* this.tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName, replaced));
-    yield* this.tree.moved(work, this, oldName, to, newName);
+    must(yield* tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName, replaced));
+    yield* tree.moved(work, this, oldName, to, newName);
   }
 
   unlink(name: string, flags: number): Awaitable<void> {
@@ -341,6 +382,10 @@ export class LocalNode implements BackendNode {
 
   *#unlink(work: Work, name: string, directory: boolean): Op<void> {
     this.demandDirectory();
+    yield* this.tree.turn(work, this, this, this.#unlinkInTurn(work, name, directory));
+  }
+
+  *#unlinkInTurn(work: Work, name: string, directory: boolean): Op<void> {
     const node = this.children?.get(name);
     if (node !== undefined) yield* this.tree.keep(work, node);
     const result = yield* this.tree.model.unlink(work, yield* this.descriptor(work), name, directory, node);

@@ -34,6 +34,8 @@ export class Tree {
   #oldest: LocalNode | undefined;
   #newest: LocalNode | undefined;
   #open = 0;
+  /** The ends of changes under way on other threads, of the directories whose turn is odd. */
+  readonly #turns = new Map<LocalNode, Promise<void>>();
 
   private constructor(settings: Settings, model: SecurityModel, devices: Devices, device: Device, work: Work, fd: number) {
     this.#settings = settings;
@@ -94,18 +96,26 @@ export class Tree {
   perform<T>(node: LocalNode, body: (work: Work) => Op<T>): Awaitable<T> {
     const { device } = node;
     const now = Date.now();
-    if (!device.here(now)) return this.background(device, body);
+    if (device.here(now)) {
+      const answer = this.#attempt(device, now, body);
+      if (answer !== ELSEWHERE) return answer;
+    }
+    return this.background(device, body);
+  }
+
+  /** Runs an operation on this thread; ELSEWHERE if it would block. */
+  #attempt<T>(device: Device, now: number, body: (work: Work) => Op<T>): Awaitable<T> | typeof ELSEWHERE {
     const begun = device.begin(now);
     try {
       return run(body(this.#here));
     } catch (error) {
       if (error !== ELSEWHERE) throw error;
+      return ELSEWHERE;
     } finally {
       this.#unpin(this.#here);
       const end = Date.now();
       device.took(end - now, end, begun);
     }
-    return this.background(device, body);
   }
 
   /** Runs an operation on other threads, whatever the file system. */
@@ -143,7 +153,10 @@ export class Tree {
     if (first.queue === undefined && second?.queue === undefined) {
       const device = first.device;
       const now = Date.now();
-      if (device.here(now) && (second === undefined || second.device === device)) return this.perform(first, body);
+      if (device.here(now) && (second === undefined || second.device === device)) {
+        const answer = this.#attempt(device, now, body);
+        if (answer !== ELSEWHERE) return answer;
+      }
     }
     const before = Promise.allSettled([first.queue, second?.queue]);
     const done = this.background(first.device, function* (work) {
@@ -165,6 +178,35 @@ export class Tree {
       });
     }
     return done;
+  }
+
+  /** Does what takes names of one or two directories to other files. It is in the row of changes of both, so it does that alone. */
+  *turn(work: Work, first: LocalNode, second: LocalNode, change: Op<void>): Op<void> {
+    const directories = first === second ? [first] : [first, second];
+    let ended: (() => void) | undefined;
+    if (work.background) {
+      const end = new Promise<void>((resolve) => {
+        ended = resolve;
+      });
+      for (const directory of directories) this.#turns.set(directory, end);
+    }
+    for (const directory of directories) directory.turn++;
+    try {
+      yield* change;
+    } finally {
+      for (const directory of directories) {
+        directory.turn++;
+        this.#turns.delete(directory);
+      }
+      ended?.();
+    }
+  }
+
+  /** Waits for the end of such a change. */
+  *turned(work: Work, directory: LocalNode): Op<void> {
+    if (!work.background) this.elsewhere();
+    const end = this.#turns.get(directory);
+    if (end !== undefined) yield* wait(end);
   }
 
   /** Ends an attempt on this thread; the operation begins again on others. */
@@ -217,25 +259,34 @@ export class Tree {
 
   /** Finds a node whose descriptor was taken back: from the nearest node above that has one, name by name. */
   *find(work: Work, node: LocalNode): Op<number> {
-    const path: LocalNode[] = [];
     let at = node;
-    while (at.fd < 0) {
-      if (!at.attached || at.above === undefined) throw failure('ESTALE');
-      path.push(at);
-      at = at.above;
-      work.pin(at);
-    }
-    this.touch(at);
-    for (let next = path.pop(); next !== undefined; next = path.pop()) {
-      // Another operation may have found it while this one waited.
-      if (next.fd < 0) {
-        const fd = yield* next.findIn(work, at.fd);
-        if (next.fd < 0) this.#hold(next, fd);
-        else closeNow(fd);
+    while (node.fd < 0) {
+      const path: LocalNode[] = [];
+      for (at = node; at.fd < 0; at = at.above) {
+        if (!at.attached || at.above === undefined) throw failure('ESTALE');
+        path.push(at);
+        work.pin(at.above);
       }
-      at = next;
+      this.touch(at);
+      for (let next = path.pop(); next !== undefined && (yield* this.#reach(work, at, next)); next = path.pop()) at = next;
     }
     return node.fd;
+  }
+
+  /** Finds a node in the directory above it, which has been found. False where a rename has taken it from there meanwhile. */
+  *#reach(work: Work, above: LocalNode, node: LocalNode): Op<boolean> {
+    // Another operation may have found it while this one waited.
+    if (node.fd >= 0) return true;
+    if (node.above !== above) return false;
+    const { label } = node;
+    try {
+      const fd = yield* node.findIn(work, above.fd);
+      if (node.fd < 0) this.#hold(node, fd);
+      else closeNow(fd);
+    } catch (error) {
+      if (node.fd < 0 && node.attached && node.above === above && node.label === label) throw error;
+    }
+    return node.fd >= 0;
   }
 
   /** Makes a node independent of its name, which is about to go. What cannot be found is lost already. */

@@ -24,3 +24,6 @@ export class Work extends Files {
 
 /** Thrown by an operation that finds it would block: it is begun again on other threads. It must have changed nothing yet. */
 export const ELSEWHERE = Symbol('elsewhere');
+
+/** Thrown by a look at a name that changes of its directory have overtaken again and again: it is to wait for its turn among them. */
+export const OVERTAKEN = Symbol('overtaken');

@@ -1,10 +1,12 @@
 import { fork } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/constants.js';
 import type { BackendNode } from '../../../lib/server/backend.js';
+import { LocalNode } from '../../../lib/server/local/node.js';
 import { run } from '../../support/child.js';
+import { Door } from '../../support/gated.js';
 import { markedEnvironment } from '../../support/launcher.js';
 import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
@@ -300,5 +302,106 @@ describe('nodes keep to their file', () => {
     expect(top).toBe(e.root);
     for (const node of [up, top, a, b, c]) node.release();
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+});
+
+describe('with calls on other threads', () => {
+  /** Has what `around` does happen around each system call of that name. */
+  function intercept(e: Exported, name: string, around: (make: () => Promise<number>) => Promise<number>): void {
+    if (!(e.root instanceof LocalNode)) throw new Error('no node of a host directory');
+    const { threads } = e.root.device;
+    const call = threads.call.bind(threads);
+    vi.spyOn(threads, 'call').mockImplementation((made, words) => (made === name ? around(() => call(made, words)) : call(made, words)));
+  }
+
+  /** Keeps the first call of that name waiting, before it is made or with its answer. */
+  function hold(e: Exported, name: string, when: 'before' | 'answer'): { reached: Promise<void>; door: Door } {
+    const [here, door] = [new Door(), new Door()];
+    let first = true;
+    intercept(e, name, async (make) => {
+      if (!first) return make();
+      first = false;
+      const made = when === 'answer' ? await make() : undefined;
+      here.open();
+      await door.opened;
+      return made ?? make();
+    });
+    return { reached: here.opened, door };
+  }
+
+  test('a walk that a rename or a removal overtakes does not keep the old name', async () => {
+    for (const gone of ['renamed', 'removed'] as const) {
+      await using e = await Exported.make({ background: 'always' });
+      mkdirSync(e.host('d'));
+      const { reached, door } = hold(e, 'openat', 'answer');
+      const walked = outcome(() => e.root.walk('d', caller()));
+      await reached;
+      if (gone === 'renamed') await e.root.rename('d', e.root, 'e', caller());
+      else await e.root.unlink('d', 0x200, caller());
+      door.open();
+      expect(await walked).toBe('ENOENT');
+      await e.mkdir('d');
+      await e.at('d', (node) => expect(node.name()).toBe('d'));
+    }
+  });
+
+  test('whoever is renamed is known by the new name, whatever is walked to before the answer is here', async () => {
+    await using e = await Exported.make({ background: 'always' });
+    mkdirSync(e.host('d'));
+    const node = await e.walk('d');
+    const { reached, door } = hold(e, 'renameat', 'answer');
+    const renamed = e.root.rename('d', e.root, 'e', caller());
+    await reached;
+    const old = outcome(() => e.root.walk('d', caller()));
+    const walked = e.root.walk('e', caller());
+    // Whoever does not wait for the answer has looked by then.
+    for (let turn = 0; turn < 16; turn++) await e.root.getattr(0n, caller());
+    door.open();
+    await renamed;
+    expect(node.name()).toBe('e');
+    expect(await old).toBe('ENOENT');
+    expect(await walked).toBe(node);
+    node.release();
+    node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
+  test.each([
+    ['renameat', 'answer'],
+    ['openat', 'before'],
+  ] as const)('what has no descriptor is found below a directory that is renamed: %s, %s', async (name, when) => {
+    await using e = await Exported.make({ background: 'always', descriptors: 64 });
+    mkdirSync(e.host('a/b'), { recursive: true });
+    writeFileSync(e.host('a/b/f'), 'text');
+    for (let d = 0; d < 80; d++) mkdirSync(e.host(`x${d}`));
+    const nodes = [await e.walk('a/b/f')];
+    for (let d = 0; d < 80; d++) nodes.push(await e.walk(`x${d}`));
+    const { reached, door } = hold(e, name, when);
+    const look = () => nodes[0]?.getattr(0n, caller());
+    const rename = () => e.root.rename('a', e.root, 'c', caller());
+    const [first, second] = name === 'openat' ? [look, rename] : [rename, look];
+    const begun = outcome(first);
+    await reached;
+    expect(await outcome(second)).toBe('done');
+    door.open();
+    expect(await begun).toBe('done');
+    for (const node of nodes) node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
+  test('a walk that is overtaken again and again takes its turn among the changes', async () => {
+    await using e = await Exported.make({ background: 'always' });
+    for (const name of ['d', 'x']) mkdirSync(e.host(name));
+    let looks = 0;
+    intercept(e, 'openat', async (make) => {
+      const fd = await make();
+      if (looks++ < 8) {
+        await e.root.rename('x', e.root, 'y', caller());
+        await e.root.rename('y', e.root, 'x', caller());
+      }
+      return fd;
+    });
+    await e.at('d', (node) => expect(node.name()).toBe('d'));
+    expect(looks).toBe(9);
   });
 });
