@@ -38,6 +38,8 @@ export class Device {
   readonly volatile: boolean;
   /** Whether a changed xattr shows in the ctime. */
   readonly ctimeTells: boolean;
+  /** Whom this file system calls the owner of what the server makes, where that was found to be somebody else. */
+  owner: number | undefined;
   /** Whether this file system refuses RWF_NOWAIT. */
   uncached = false;
   /** Where calls are made that may block. */

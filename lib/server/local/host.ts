@@ -1,7 +1,7 @@
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../protocol/constants.js';
 import { decodeText } from '../../protocol/text.js';
 import { EPERM } from '../../sys/files.js';
-import { O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH } from '../../sys/flags.js';
+import { O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_RDWR } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { failure } from '../errors.js';
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js';
@@ -56,38 +56,75 @@ export class HostModel implements SecurityModel {
 
   *mkdir(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner): Op<number> {
     const inherits = yield* this.#inherits(work, dirfd);
-    const made = yield* work.mkdirat(dirfd, name, owner.mode & (inherits ? 0o777 : 0o700));
-    return made < 0 ? made : yield* this.#adopt(work, dir, dirfd, name, owner, inherits);
+    const mode = owner.mode & (inherits ? 0o777 : 0o700);
+    return yield* this.#make(work, dir, dirfd, name, owner, inherits, () => work.mkdirat(dirfd, name, mode));
   }
 
   *symlink(work: Work, dir: LocalNode, dirfd: number, name: string, target: string, owner: Owner): Op<number> {
-    const made = yield* work.symlinkat(target, dirfd, name);
-    return made < 0 ? made : yield* this.#adopt(work, dir, dirfd, name, owner, false);
+    return yield* this.#make(work, dir, dirfd, name, owner, false, () => work.symlinkat(target, dirfd, name));
   }
 
   *mknod(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, device: bigint): Op<number> {
     const inherits = yield* this.#inherits(work, dirfd);
-    const made = yield* work.mknodat(dirfd, name, owner.mode & (S_IFMT | (inherits ? 0o777 : 0o700)), device);
-    return made < 0 ? made : yield* this.#adopt(work, dir, dirfd, name, owner, inherits);
+    const mode = owner.mode & (S_IFMT | (inherits ? 0o777 : 0o700));
+    return yield* this.#make(work, dir, dirfd, name, owner, inherits, () => work.mknodat(dirfd, name, mode, device));
   }
 
-  /** Gives what was made under `name` to its owner: through a descriptor, and only if it still is what was made. */
-  *#adopt(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, inherits: boolean): Op<number> {
-    const fd = yield* work.openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return fd;
+  /** Makes what no descriptor comes with. Whose it has to be may be learned on the way: then it is made once more. */
+  *#make(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, inherits: boolean, make: () => Op<number>): Op<number> {
+    const made = yield* make();
+    if (made < 0) return made;
+    const fd = yield* this.#adopt(work, dir, dirfd, name, owner, inherits);
+    if (fd !== undefined) return fd;
+    yield* this.#learn(work, dir, dirfd, name);
+    const again = yield* make();
+    if (again < 0) return again;
+    const second = yield* this.#adopt(work, dir, dirfd, name, owner, inherits);
+    if (second === undefined) throw failure('EBUSY');
+    return second;
+  }
+
+  /**
+   * Gives what was made under `name` to its owner: through a descriptor, and only if it still is what was made. Undefined if it is somebody
+   * else's; like whatever cannot be given away it is removed.
+   */
+  *#adopt(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, inherits: boolean): Op<number | undefined> {
+    const type = owner.mode & S_IFMT;
+    const fd = yield* dir.tree.open(work, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+      yield* work.unlinkat(dirfd, name, type === S_IFDIR);
+      return fd;
+    }
+    let given = false;
     try {
       must(yield* work.statOf(fd));
       const { stat } = work;
-      const ours =
-        (stat.mode & S_IFMT) === (owner.mode & S_IFMT) && stat.uid === this.#uid && (stat.nlink === 1 || (stat.mode & S_IFMT) === S_IFDIR);
-      if (!ours) throw failure('EBUSY');
+      if ((stat.mode & S_IFMT) !== type || (stat.nlink !== 1 && type !== S_IFDIR)) throw failure('EBUSY');
+      if (stat.uid !== (dir.device.owner ?? this.#uid)) return undefined;
       yield* this.#settle(work, dir, fd, owner, inherits);
+      given = true;
       return fd;
-    } catch (error) {
-      yield* work.unlinkat(dirfd, name, (owner.mode & S_IFMT) === S_IFDIR);
-      yield* work.close(fd);
-      throw error;
+    } finally {
+      if (!given) {
+        yield* work.unlinkat(dirfd, name, type === S_IFDIR);
+        yield* work.close(fd);
+      }
     }
+  }
+
+  /**
+   * Learns whom the file system calls the owner of what this server makes: sshfs, NFS and FAT may be told to name another. A descriptor that
+   * came with a new file is certainly that file's.
+   */
+  *#learn(work: Work, dir: LocalNode, dirfd: number, name: string): Op<void> {
+    const fd = yield* work.openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600);
+    if (fd < 0) throw failure('EBUSY');
+    const result = yield* work.statOf(fd);
+    const { uid } = work.stat;
+    yield* work.unlinkat(dirfd, name, false);
+    yield* work.close(fd);
+    must(result);
+    dir.device.owner = uid;
   }
 
   *#settle(work: Work, dir: LocalNode, fd: number, owner: Owner, inherits: boolean): Op<void> {

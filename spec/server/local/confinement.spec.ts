@@ -263,8 +263,9 @@ describe('nodes keep to their file', () => {
   test('when the process has no descriptors left but those of nodes', async () => {
     const directory = new TemporaryDirectory('local');
     for (let f = 0; f < 600; f++) writeFileSync(directory.join(`f${f}`), 'x'.repeat(f));
-    // A limit of its own, so another process: it holds 600 nodes, opens files and makes some.
+    // A limit of its own, so another process: it holds 600 nodes, opens files and makes some, and other things than files.
     const code = `
+      const { openSync } = await import('node:fs');
       const { localBackend } = await import(${JSON.stringify(new URL('../../../lib/server/local/index.ts', import.meta.url).href)});
       const backend = await localBackend(${JSON.stringify(directory.path)}, { descriptors: 100000 });
       const caller = { uid: 0, connection: '', signal: new AbortController().signal };
@@ -280,6 +281,17 @@ describe('nodes keep to their file', () => {
         const made = await root.create('new' + f, 0o101, 0o644, 0, caller);
         await made.file.close();
         nodes.push(made.node);
+      }
+      const makes = [
+        () => root.mkdir('d', 0o755, 0, caller),
+        () => root.symlink('l', 'd', 0, caller),
+        () => root.mknod('p', 0o010644, 0, 0, 0, caller),
+      ];
+      for (const make of makes) {
+        try {
+          for (;;) openSync('/dev/null');
+        } catch {}
+        await make();
       }
       console.log('served', nodes.length);`;
     const script = `ulimit -n 400; exec ${process.execPath} --import tsx --input-type=module -e "$0"`;

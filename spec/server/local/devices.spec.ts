@@ -1,7 +1,11 @@
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, lstatSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Devices } from '../../../lib/server/local/devices.js';
+import { HostModel } from '../../../lib/server/local/host.js';
 import type { MultiDevices } from '../../../lib/server/local/index.js';
+import { LocalNode } from '../../../lib/server/local/node.js';
+import { Work } from '../../../lib/server/local/work.js';
+import { type Op, run as perform } from '../../../lib/sys/op.js';
 import { run } from '../../support/child.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
@@ -72,6 +76,63 @@ describe('qid paths', () => {
     expect(seen.size).toBe(12);
     expect(devices.path(first, 77n)).toBe(77n);
     for (const path of seen) expect(path).toBeLessThan(1n << 64n);
+  });
+});
+
+describe('what is made without a descriptor', () => {
+  const SHOWN = 4242;
+  const uid = process.getuid?.() ?? 0;
+  const owner = { uid, gid: process.getgid?.() ?? 0, mode: 0o040755 };
+
+  /** The host as sshfs -o uid=4242 and its like show it. */
+  class Foreign extends Work {
+    override *statOf(fd: number): Op<number> {
+      const result = yield* super.statOf(fd);
+      this.stat.uid = SHOWN;
+      return result;
+    }
+  }
+
+  /** A directory, a symlink and a FIFO, made by that work: what came of each. */
+  async function make(e: Exported, work: Work): Promise<string[]> {
+    const { root } = e;
+    if (!(root instanceof LocalNode)) throw new Error('no node of a host directory');
+    const model = new HostModel('none');
+    const made = async (op: Op<number>) => outcome(async () => perform(work.close(await perform(op))));
+    return [
+      await made(model.mkdir(work, root, root.fd, 'd', owner)),
+      await made(model.symlink(work, root, root.fd, 'l', 'target', { ...owner, mode: 0o120777 })),
+      await made(model.mknod(work, root, root.fd, 'p', { ...owner, mode: 0o010644 }, 0n)),
+    ];
+  }
+
+  test('is the server’s where the file system shows another owner of all that the server makes', async () => {
+    await using e = await Exported.make();
+    expect(await make(e, new Foreign())).toEqual(['done', 'done', 'done']);
+    expect(readdirSync(e.host()).sort()).toEqual(['d', 'l', 'p']);
+    expect(lstatSync(e.host('d')).mode).toBe(0o040755);
+    expect(lstatSync(e.host('p')).mode).toBe(0o010644);
+  });
+
+  requires({ root: true })('or put there by somebody else', () => {
+    test('is not given away', async () => {
+      await using e = await Exported.make();
+      let swaps = 0;
+      class Swapped extends Work {
+        override *mkdirat(dirfd: number, name: string, mode: number): Op<number> {
+          const result = yield* super.mkdirat(dirfd, name, mode);
+          renameSync(e.host(name), e.host(`aside${swaps++}`));
+          mkdirSync(e.host('d'), { mode: 0o711 });
+          if (swaps === 2) writeFileSync(e.host('d/f'), '');
+          chownSync(e.host('d'), SHOWN, SHOWN);
+          return result;
+        }
+      }
+      expect(await make(e, new Swapped())).toEqual(['EBUSY', 'done', 'done']);
+      expect(swaps).toBe(2);
+      expect(lstatSync(e.host('d'))).toMatchObject({ uid: SHOWN, mode: 0o040711 });
+      expect(lstatSync(e.host('l')).uid).toBe(uid);
+    });
   });
 });
 
