@@ -289,8 +289,13 @@ export class LocalNode implements BackendNode {
     if (fd === EMFILE && this.tree.relieve()) fd = yield* work.reopen(held, host);
     if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
     const file = new LocalFile(this, must(fd), flags);
-    if (file.truncates) yield* model.disarm(work, this, held);
-    return file;
+    try {
+      if (file.truncates) yield* model.disarm(work, this, held);
+      return file;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }> {

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, sym
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test, vi } from 'vitest';
 import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/constants.js';
+import { ErrnoError } from '../../../lib/protocol/error.js';
 import type { BackendNode } from '../../../lib/server/backend.js';
 import { LocalNode } from '../../../lib/server/local/node.js';
 import { run } from '../../support/child.js';
@@ -315,6 +316,22 @@ describe('nodes keep to their file', () => {
     for (const node of [up, top, a, b, c]) node.release();
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
+});
+
+test('an open that fails when the file is open already leaves no descriptor', async () => {
+  await using e = await Exported.make({ securityModel: 'mapped-file' });
+  await e.create('f', { text: 'text' });
+  const f = await e.walk('f');
+  if (!(f instanceof LocalNode)) throw new Error('no node of a host directory');
+  vi.spyOn(f.tree.model, 'disarm').mockImplementation(() => {
+    throw new ErrnoError('EIO');
+  });
+  await (await f.open(0)).close();
+  const before = readdirSync('/proc/self/fd').length;
+  for (let turn = 0; turn < 3; turn++) expect(await outcome(() => f.open(0o1002))).toBe('EIO');
+  expect(readdirSync('/proc/self/fd').length).toBe(before);
+  f.release();
+  expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
 });
 
 describe('with calls on other threads', () => {
