@@ -2,7 +2,7 @@ import { DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN, QTDIR, QTFILE, QTSYMLINK } from '..
 import { decodeText } from '../../protocol/text.js';
 import type { DirectoryEntry, LockRange, Qid, SetAttributes } from '../../protocol/types.js';
 import { Dirents } from '../../sys/dirent.js';
-import type { Op } from '../../sys/op.js';
+import { type Op, wait } from '../../sys/op.js';
 import type { Awaitable } from '../backend.js';
 import { failure } from '../errors.js';
 import { applyChange } from './change.js';
@@ -23,6 +23,8 @@ export class LocalDirectory extends Opened {
   #dirents: Dirents | undefined;
   #cookie = 0n;
   #ended = false;
+  /** The end of the last listing that was asked for, while it is made on other threads. */
+  #last: Promise<void> | undefined;
 
   read(): never {
     throw failure('EISDIR');
@@ -34,7 +36,27 @@ export class LocalDirectory extends Opened {
 
   readdir(offset: bigint, bytes: number): Awaitable<DirectoryEntry[]> {
     const entries: DirectoryEntry[] = [];
-    return this.using(this.node.tree.perform(this.node, (work) => this.#readdir(work, entries, offset, bytes)));
+    return this.#inTurn((work) => this.#readdir(work, entries, offset, bytes));
+  }
+
+  /** Lists once others have: there is one position and one buffer for all. */
+  #inTurn<T>(body: (work: Work) => Op<T>): Awaitable<T> {
+    const { node } = this;
+    const before = this.#last;
+    const answer =
+      before === undefined
+        ? node.tree.perform(node, body)
+        : node.tree.background(node.device, function* (work) {
+            yield* wait(before);
+            return yield* body(work);
+          });
+    if (!(answer instanceof Promise)) return answer;
+    const end = () => {
+      if (this.#last === settled) this.#last = undefined;
+    };
+    const settled: Promise<void> = answer.then(end, end);
+    this.#last = settled;
+    return this.using(answer);
   }
 
   *#readdir(work: Work, entries: DirectoryEntry[], offset: bigint, bytes: number): Op<DirectoryEntry[]> {
@@ -58,7 +80,7 @@ export class LocalDirectory extends Opened {
 
   /** As `readdir`, straight into the answer: the same entries without an object or a string for each. */
   readdirInto(buffer: Uint8Array, offset: bigint): Awaitable<number> {
-    return this.using(this.node.tree.perform(this.node, (work) => this.#readdirInto(work, buffer, offset)));
+    return this.#inTurn((work) => this.#readdirInto(work, buffer, offset));
   }
 
   *#readdirInto(work: Work, buffer: Uint8Array, offset: bigint): Op<number> {

@@ -418,6 +418,22 @@ describe('with calls on other threads', () => {
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
 
+  test('listings of one directory that are asked for at once are those that are asked for one by one', async () => {
+    await using e = await Exported.make({ background: 'always' });
+    for (let f = 0; f < 1500; f++) writeFileSync(e.host(`f${f}`), '');
+    const directory = await e.open('');
+    const list = async (offset: bigint) => (await directory.readdir(offset, 40_000, caller())).map(({ name }) => name).join();
+    const last = (await directory.readdir(0n, 40_000, caller())).at(-1)?.offset ?? 0n;
+    const offsets = [0n, last, 0n, last];
+    const alone: string[] = [];
+    for (const offset of offsets) alone.push(await list(offset));
+    expect(await Promise.all(offsets.map(list))).toEqual(alone);
+    const closing = offsets.map((offset) => outcome(() => list(offset)));
+    await directory.close();
+    expect(await Promise.all(closing)).toContain('EBADF');
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
   test('a walk that is overtaken again and again takes its turn among the changes', async () => {
     await using e = await Exported.make({ background: 'always' });
     for (const name of ['d', 'x']) mkdirSync(e.host(name));
