@@ -744,6 +744,24 @@ export function backendContract(
         expect(await lock(b, LOCK_TYPE_WRLCK, 50, 1)).toBe(LOCK_BLOCKED);
       });
 
+      test('of a whole file are exclusive also where it is open for reading, as flock(2) has it', async () => {
+        await c.write('f', 'x');
+        const [a, b, writer] = [await c.open('f'), await c.open('f'), await c.open('f', L_O_RDWR)];
+        expect(await lock(a, LOCK_TYPE_WRLCK)).toBe(LOCK_SUCCESS);
+        for (const other of [b, writer]) {
+          expect(await lock(other, LOCK_TYPE_WRLCK)).toBe(LOCK_BLOCKED);
+          expect(await lock(other, LOCK_TYPE_RDLCK)).toBe(LOCK_BLOCKED);
+        }
+        expect(await lock(a, LOCK_TYPE_RDLCK)).toBe(LOCK_SUCCESS);
+        expect(await lock(b, LOCK_TYPE_RDLCK)).toBe(LOCK_SUCCESS);
+        expect(await lock(b, LOCK_TYPE_WRLCK)).toBe(LOCK_BLOCKED);
+        await c.clunk(a);
+        expect(await lock(b, LOCK_TYPE_WRLCK)).toBe(LOCK_SUCCESS);
+        expect(await lock(writer, LOCK_TYPE_RDLCK)).toBe(LOCK_BLOCKED);
+        expect(await lock(b, LOCK_TYPE_UNLCK)).toBe(LOCK_SUCCESS);
+        expect(await lock(writer, LOCK_TYPE_WRLCK)).toBe(LOCK_SUCCESS);
+      });
+
       test('getlock tells what is in the way', async () => {
         await c.write('f', '');
         const [a, b] = [await c.open('f', L_O_RDWR), await c.open('f', L_O_RDWR)];

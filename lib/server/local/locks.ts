@@ -9,7 +9,7 @@ import {
 } from '../../protocol/constants.js';
 import type { LockRange } from '../../protocol/types.js';
 import { closeNow, EAGAIN } from '../../sys/files.js';
-import { O_CLOEXEC, O_NOCTTY, O_NONBLOCK } from '../../sys/flags.js';
+import { O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_RDWR } from '../../sys/flags.js';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, readFlock, writeFlock } from '../../sys/lock.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable, Caller } from '../backend.js';
@@ -47,6 +47,8 @@ interface Owner {
   readonly procId: number;
   readonly clientId: string;
   fd: number;
+  /** Whether that is open for writing, which an exclusive lock needs. */
+  writes: boolean;
   held: Held[];
   /** Calls under way. */
   busy: number;
@@ -81,7 +83,7 @@ export class LocalLocks {
   lock(open: LocalFile, range: LockRange, flags: number, caller: Caller): Awaitable<number> {
     const { type } = range;
     checkType(type);
-    if (type !== LOCK_TYPE_UNLCK && !open.allows(type === LOCK_TYPE_WRLCK)) throw failure('EBADF');
+    if (type !== LOCK_TYPE_UNLCK && !open.allows(type === LOCK_TYPE_WRLCK) && !isFlock(range)) throw failure('EBADF');
     const first = this.#tree.perform(open.node, (work) => this.#try(work, open, range));
     if ((flags & LOCK_FLAGS_BLOCK) === 0 || first === LOCK_SUCCESS || first === LOCK_ERROR) return first;
     return this.#wait(first, open, range, caller.signal);
@@ -121,6 +123,7 @@ export class LocalLocks {
   *#try(work: Work, open: LocalFile, range: LockRange): Op<number> {
     const owner = yield* this.#owner(work, open, range);
     if (owner === undefined) return range.type === LOCK_TYPE_UNLCK ? LOCK_SUCCESS : LOCK_ERROR;
+    if (range.type === LOCK_TYPE_WRLCK && !owner.writes && !(yield* this.#widen(work, owner))) return LOCK_BLOCKED;
     owner.busy++;
     try {
       const type = range.type === LOCK_TYPE_RDLCK ? F_RDLCK : range.type === LOCK_TYPE_WRLCK ? F_WRLCK : F_UNLCK;
@@ -142,6 +145,7 @@ export class LocalLocks {
     const known = this.#opens.get(open)?.get(key);
     if (known !== undefined) return known;
     if (range.type === LOCK_TYPE_UNLCK || this.#owners >= MOST_OWNERS) return undefined;
+    const writes = open.allows(true);
     const fd = must(yield* work.reopen(open.descriptor, open.access | OWN));
     const rival = this.#opens.get(open)?.get(key);
     if (rival !== undefined || open.closing) {
@@ -150,13 +154,36 @@ export class LocalLocks {
       return rival;
     }
     const file = this.#locked(open.node);
-    const owner: Owner = { key, open, file, procId: range.procId, clientId: range.clientId, fd, held: [], busy: 0 };
+    const owner: Owner = { key, open, file, procId: range.procId, clientId: range.clientId, fd, writes, held: [], busy: 0 };
     file.owners.add(owner);
     this.#owners++;
     const owners = this.#opens.get(open);
     if (owners === undefined) this.#opens.set(open, new Map([[key, owner]]));
     else owners.set(key, owner);
     return owner;
+  }
+
+  /**
+   * Gives an owner whose file is open for reading a descriptor that may be locked exclusively. What it held is gone with the old one: flock(2) does not
+   * promise more of a lock that becomes another. False while calls that use the old one are under way.
+   */
+  *#widen(work: Work, owner: Owner): Op<boolean> {
+    if (owner.busy > 0) return false;
+    const fd = yield* work.reopen(owner.open.descriptor, O_RDWR | OWN);
+    if (fd < 0) {
+      this.#settle(owner);
+      fail(fd);
+    }
+    if (owner.busy > 0 || owner.fd < 0) {
+      closeNow(fd);
+      return false;
+    }
+    closeNow(owner.fd);
+    owner.fd = fd;
+    owner.writes = true;
+    owner.held = [];
+    this.#wake(owner.file);
+    return true;
   }
 
   /** Keeps account of who holds what. */
@@ -252,6 +279,11 @@ export class LocalLocks {
 
 function checkType(type: number): void {
   if (type !== LOCK_TYPE_RDLCK && type !== LOCK_TYPE_WRLCK && type !== LOCK_TYPE_UNLCK) throw failure('EINVAL');
+}
+
+/** A lock of the whole file is how Linux sends flock(2)'s LOCK_EX, which asks for no write access. */
+function isFlock({ type, start, length }: LockRange): boolean {
+  return type === LOCK_TYPE_WRLCK && start === 0 && length === 0;
 }
 
 function keyOf(node: LocalNode): string {
