@@ -1,4 +1,7 @@
-import type { Files } from './place.js';
+import type { FileSystem } from '../../lib/index.js';
+
+/** Only what is behind an address is looked through: for local paths the shell does it. */
+type Files = Pick<FileSystem, 'lstat' | 'readdir'>;
 
 const MAGIC = /[*?[\]\\]/;
 

@@ -1,12 +1,35 @@
-import * as localFs from 'node:fs/promises';
+import type { BigIntStats, BigIntStatsFs, Stats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { FileSystem } from '../../lib/index.js';
 import { type ConnectionArguments, clientOptions } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { expand } from './glob.js';
+import { localFs } from './local.js';
 
-/** What the file commands ask of a file system: Node's own has it, and so has a 9P one. */
-export type Files = Pick<typeof localFs, keyof typeof localFs & keyof FileSystem>;
+/** What the file commands ask of a file system, in the words of Node's own. In names and symlinks, bytes that are not UTF-8 are lone surrogates. */
+export interface Files {
+  open(path: string, flags: string | number, mode?: number): Promise<FileHandle>;
+  stat(path: string): Promise<Stats>;
+  stat(path: string, options: { bigint: true }): Promise<BigIntStats>;
+  lstat(path: string): Promise<Stats>;
+  lstat(path: string, options: { bigint: true }): Promise<BigIntStats>;
+  statfs(path: string, options: { bigint: true }): Promise<BigIntStatsFs>;
+  readdir(path: string): Promise<string[]>;
+  readlink(path: string): Promise<string>;
+  mkdir(path: string, options?: { recursive?: boolean; mode?: number }): Promise<string | undefined>;
+  symlink(target: string, path: string): Promise<void>;
+  link(path: string, name: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  rm(path: string, options: { recursive?: boolean; force?: boolean }): Promise<void>;
+  chmod(path: string, mode: number): Promise<void>;
+  chown(path: string, uid: number, gid: number): Promise<void>;
+  lchown(path: string, uid: number, gid: number): Promise<void>;
+  utimes(path: string, atime: number | Date, mtime: number | Date): Promise<void>;
+  lutimes(path: string, atime: number | Date, mtime: number | Date): Promise<void>;
+}
 
 /** Where a path of the command line is: on this host, or behind an address. */
 export interface Place {
@@ -60,11 +83,15 @@ export class Places implements AsyncDisposable {
     }
     const fs = await opening;
     return {
-      fs: this.#signal === undefined ? fs : fs.with({ signal: this.#signal }),
+      fs: this.#interruptible(fs),
       remote: fs,
       path,
       show: (other = path) => `${address}#${other}`,
     };
+  }
+
+  #interruptible(fs: FileSystem): FileSystem {
+    return this.#signal === undefined ? fs : fs.with({ signal: this.#signal });
   }
 
   async #connect(address: string): Promise<FileSystem> {
@@ -78,7 +105,7 @@ export class Places implements AsyncDisposable {
     for (const text of texts) {
       const place = await this.at(text);
       if (place.remote === undefined) places.push(place);
-      else for (const path of await expand(place.fs, place.path)) places.push(placeAt(place, path));
+      else for (const path of await expand(this.#interruptible(place.remote), place.path)) places.push(placeAt(place, path));
     }
     return places;
   }

@@ -38,18 +38,33 @@ async function* descend(fs: Files, entry: Entry, problems: Problems, maxDepth: n
   });
   if (!read) return;
   const children = new Map<string, Stats>();
-  await inParallel(names, ASKING, async (name) => {
-    try {
-      children.set(name, await fs.lstat(join(entry.path, name)));
-    } catch (error) {
-      // Gone since it was listed.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') problems.tell(error);
-    }
-  });
+  const missing: string[] = [];
+  const ask = (some: readonly string[], absent: (name: string, error: unknown) => void): Promise<void> =>
+    inParallel(some, ASKING, async (name) => {
+      try {
+        children.set(name, await fs.lstat(join(entry.path, name)));
+      } catch (error) {
+        if (isMissing(error)) absent(name, error);
+        else problems.tell(error);
+      }
+    });
+  await ask(names, (name) => missing.push(name));
+  if (missing.length > 0) {
+    // Gone since it was listed, or listed by a name under which it cannot be reached: that is no file that is not there.
+    const listed = new Set(await fs.readdir(entry.path).catch(() => missing));
+    await ask(
+      missing.filter((name) => listed.has(name)),
+      (_, error) => problems.tell(error),
+    );
+  }
   for (const name of names) {
     const stats = children.get(name);
     if (stats === undefined) continue;
     const relative = join(entry.relative, name);
     yield* descend(fs, { relative, path: join(entry.path, name), depth: entry.depth + 1, stats }, problems, maxDepth);
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -1,10 +1,10 @@
-import { mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ensureBuilt, main } from '../support/build.js';
 import { type RunResult, run } from '../support/child.js';
 import { requires } from '../support/requires.js';
 import { type Diod, diod } from '../support/servers/diod.js';
-import { ninep } from '../support/servers/ninep.js';
+import { type NinepServe, ninep, serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 requires('diod')('the file commands', () => {
@@ -224,5 +224,60 @@ requires('diod')('the file commands', () => {
       at('/copied/sub/large'),
     ]);
     expect(head).toBe('xxx|0\n');
+  });
+});
+
+describe('a tree that is reached by two ways', () => {
+  let directory: TemporaryDirectory;
+  let server: NinepServe;
+  let at: (path: string) => string;
+  let local: (path: string) => string;
+
+  beforeEach(async () => {
+    directory = new TemporaryDirectory('ways');
+    local = (path) => directory.join(path);
+    mkdirSync(local('data'));
+    server = await serve(local('data'));
+    at = (path) => `${server.address()}#${path}`;
+  });
+  afterEach(async () => {
+    await server.stop();
+    directory.remove();
+  });
+
+  /** Runs a script in the directory: names that are not UTF-8 are no strings of Node's. */
+  const shell = (script: string): Promise<RunResult> => run('bash', ['-euc', script], { cwd: directory.path });
+  const same = (one: string, other: string): Promise<RunResult> => run('diff', ['-r', '--no-dereference', local(one), local(other)]);
+
+  describe('names that are not UTF-8', () => {
+    beforeEach(() =>
+      shell(String.raw`mkdir -p $'loc/d\xfe' keep
+        echo 1 > $'loc/bad\xff'; echo 2 > $'loc/d\xfe/r\xfe'; echo 3 > $'loc/d\xfe/r\xff'; ln -s $'to\xff' $'loc/l\xff'
+        cp -a loc/. keep`),
+    );
+
+    it('are the same names on both sides of a copy', async () => {
+      await ninep(['put', '-rp', local('loc'), server.address()]);
+      await same('keep', 'data/loc');
+      await ninep(['get', '-rp', at('/loc'), local('back')]);
+      await same('keep', 'back');
+      const { stdout } = await ninep(['sync', '--json', '--delete', local('loc'), at('/loc')]);
+      expect(JSON.parse(stdout)).toMatchObject({ copied: 0, unchanged: 4, removed: 0, failed: 0 });
+      await same('keep', 'data/loc');
+      await shell('rm -r back');
+      await ninep(['sync', at('/loc'), local('back')]);
+      await same('keep', 'back');
+    });
+
+    it('are moved, there and back', async () => {
+      await ninep(['mv', local('loc'), at('/')]);
+      await same('keep', 'data/loc');
+      expect(readdirSync(directory.path).sort()).toEqual(['data', 'keep']);
+      await ninep(['mv', at('/loc'), local('back')]);
+      await same('keep', 'back');
+      expect(readdirSync(local('data'))).toEqual([]);
+      await ninep(['rm', '-r', local('back')]);
+      expect(readdirSync(directory.path).sort()).toEqual(['data', 'keep']);
+    });
   });
 });

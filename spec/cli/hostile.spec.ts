@@ -86,6 +86,23 @@ describe('file commands', () => {
     },
   );
 
+  it('remove nothing where a name is listed under which nothing is', async () => {
+    server.list = (names) => (names.length === 1 ? ['ghost', 'file'] : []);
+    server.answers.Twalk = ({ wnames }) => (wnames.includes('ghost') ? 2 : {});
+    const removals: string[] = [];
+    server.answers.Tunlinkat = ({ name }) => {
+      removals.push(name);
+      return {};
+    };
+    for (const command of [['mv'], ['cp', '-r'], ['sync', '--delete']]) {
+      mkdirSync(at('to/d'), { recursive: true });
+      writeFileSync(at('to/d/ghost'), 'a good copy');
+      const { code, stderr } = await failing([...command, `${address()}#/d`, command[0] === 'sync' ? at('to/d') : at('to')]);
+      expect([code, stderr]).toEqual([1, `ninep: /d/ghost: no such file or directory (ENOENT)\n`]);
+      expect([removals, readFileSync(at('to/d/ghost'), 'utf8')]).toEqual([[], 'a good copy']);
+    }
+  });
+
   it('end in a tree without end', async () => {
     server.list = () => [`d${'e'.repeat(200)}`];
     for (const command of ['find', 'tree', 'cp', 'rm']) {
