@@ -2,7 +2,8 @@ import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { fileOptions, working } from '../files/command.js';
-import { LOCATION, together } from '../files/place.js';
+import { LOCATION, type Place, together } from '../files/place.js';
+import { directoryOf, isOneFile, putInPlace, sameFile } from '../files/same.js';
 import { example } from '../help.js';
 
 interface LnArguments extends ConnectionArguments {
@@ -25,13 +26,22 @@ export const ln: CommandModule<object, LnArguments> = {
   handler: (argv) =>
     working(argv, async ({ places }) => {
       const link = await places.at(argv.link);
-      if (argv.force) await link.fs.rm(link.path, { force: true });
-      if (argv.symbolic) {
-        await link.fs.symlink(argv.target, link.path);
-        return;
+      const target = argv.symbolic ? undefined : await places.at(argv.target);
+      if (target !== undefined && !together(target, link)) {
+        throw new UsageError('a hard link cannot lead from one server to another; -s makes a symlink');
       }
-      const target = await places.at(argv.target);
-      if (!together(target, link)) throw new UsageError('a hard link cannot lead from one server to another; -s makes a symlink');
-      await link.fs.link(target.path, link.path);
+      const make = (path: string): Promise<void> =>
+        target === undefined ? link.fs.symlink(argv.target, path) : link.fs.link(target.path, path);
+      if (!argv.force) return make(link.path);
+      // A symlink's text leads from where it is.
+      const led = argv.target.startsWith('/') ? argv.target : `${directoryOf(link.path)}${argv.target}`;
+      await refuseSame(link, target?.path ?? led, target?.show() ?? argv.target);
+      await putInPlace(link, link.path, make);
     }),
 };
+
+/** What would be replaced by a link to itself is gone. */
+async function refuseSame(link: Place, target: string, shown: string): Promise<void> {
+  const [to, there] = await Promise.all([target, link.path].map((path) => link.fs.lstat(path, { bigint: true }).catch(() => undefined)));
+  if (to && there && isOneFile(link, to, there)) throw sameFile(shown, link.show(), link.show(), 'ln');
+}

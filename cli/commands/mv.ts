@@ -1,3 +1,4 @@
+import type { BigIntStats } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
@@ -5,9 +6,15 @@ import { fileOptions, working } from '../files/command.js';
 import { copyTree, destinationFor } from '../files/copy.js';
 import { printable } from '../files/listing.js';
 import { baseName, LOCATION, type Place, together } from '../files/place.js';
+import { inParallel } from '../files/pool.js';
 import type { Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
+import { isOneFile, lastName, sameFile } from '../files/same.js';
+import type { Entry } from '../files/walk.js';
 import { example } from '../help.js';
+
+/** Files that are removed at the same time. */
+const REMOVALS = 8;
 
 interface MvArguments extends ConnectionArguments {
   paths: string[];
@@ -46,6 +53,7 @@ async function move(from: Place, to: Place, dryRun: boolean, progress: Progress,
     return;
   }
   if (together(from, to)) {
+    await refuseSame(from, to);
     try {
       await from.fs.rename(from.path, to.path);
       return;
@@ -55,7 +63,37 @@ async function move(from: Place, to: Place, dryRun: boolean, progress: Progress,
     }
   }
   const before = problems.count;
-  await copyTree(from, to, { recursive: true, preserve: true, dryRun: false, atomic: true, signal }, progress, problems);
+  const seen = new Map<Entry, BigIntStats | undefined>();
+  await copyTree(from, to, { recursive: true, preserve: true, dryRun: false, atomic: true, seen, signal }, progress, problems);
   // What was not copied whole stays where it is.
-  if (problems.count === before) await from.fs.rm(from.path, { recursive: true });
+  if (problems.count === before) await removeCopied(from, seen, problems);
+}
+
+/** rename(2) does nothing where both are names of one file, and says that all went well. */
+async function refuseSame(from: Place, to: Place): Promise<void> {
+  const [source, there] = await Promise.all([from, to].map(({ fs, path }) => fs.lstat(path, { bigint: true }).catch(() => undefined)));
+  if (source === undefined || there === undefined || !isOneFile(from, source, there)) return;
+  // One name in two spellings, where the file system makes no difference between them: it gets the new one.
+  const respelt = lastName(from.path) !== lastName(to.path) && (source.isDirectory() || source.nlink === 1n);
+  if (!respelt) throw sameFile(from.show(), to.show(), from.path, 'mv');
+}
+
+/** Removes the sources, and nothing else that came to be there: what has changed, or is a copy by another way, stays, with all above it. */
+async function removeCopied(from: Place, seen: ReadonlyMap<Entry, BigIntStats | undefined>, problems: Problems): Promise<void> {
+  const before = problems.count;
+  const remove = async ({ path }: Entry, was: BigIntStats): Promise<void> => {
+    const now = await from.fs.lstat(path, { bigint: true });
+    if (now.ino !== was.ino || now.dev !== was.dev || now.size !== was.size || now.mtimeNs !== was.mtimeNs) {
+      throw Object.assign(new Error(`EBUSY: has changed since it was copied, and stays, mv '${path}'`), { code: 'EBUSY', path });
+    }
+    await from.fs.unlink(path);
+  };
+  await inParallel(seen, REMOVALS, async ([entry, was]) => {
+    if (was !== undefined) await problems.try(() => remove(entry, was), from.show(entry.path));
+  });
+  // The deepest first.
+  for (const [{ path }, was] of [...seen].reverse()) {
+    if (problems.count > before) return;
+    if (was === undefined) await problems.try(() => from.fs.rmdir(path), from.show(path));
+  }
 }

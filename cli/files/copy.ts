@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import type { Stats } from 'node:fs';
+import { type BigIntStats, constants, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { type Files, join, type Place, placeAt } from './place.js';
+import { type Files, join, type Place, placeAt, together } from './place.js';
 import { inParallel } from './pool.js';
 import type { Problems } from './problems.js';
 import type { Progress } from './progress.js';
+import { beside, exists, isOneFile, isSameDirectory, isSameName, isSource, putInPlace, sameFile } from './same.js';
 import { type Entry, walk } from './walk.js';
 
 /** Bytes of one part of a file, and parts of one in flight. */
@@ -26,6 +26,8 @@ export interface CopyOptions {
   counted?: boolean;
   /** Write beside the file and put it in its place when it is whole. */
   atomic?: boolean;
+  /** For who removes the sources afterwards: what each of them was when it was read; nothing is known of directories. */
+  seen?: Map<Entry, BigIntStats | undefined>;
   /** Ends it between two parts. */
   signal?: AbortSignal | undefined;
   /** Told of each file, with what is to happen to it. */
@@ -58,6 +60,7 @@ export async function copyTree(from: Place, to: Place, options: CopyOptions, pro
     const above = entry.relative.slice(0, Math.max(0, entry.relative.lastIndexOf('/')));
     if (entry.depth > 0 && failed.has(above)) failed.add(entry.relative);
     else if (!(await makeDirectory(from, to, entry, target(entry), options, problems))) failed.add(entry.relative);
+    else options.seen?.set(entry, undefined);
   }
   await inParallel(others, FILES, async (entry) => {
     const above = entry.relative.slice(0, Math.max(0, entry.relative.lastIndexOf('/')));
@@ -83,7 +86,11 @@ async function makeDirectory(
   return problems.try(async () => {
     // A symlink that an earlier copy made must not lead this one out of its destination.
     const there = await (entry.depth === 0 ? to.fs.stat(path) : to.fs.lstat(path)).catch(() => undefined);
-    if (there?.isDirectory()) return;
+    if (there?.isDirectory()) {
+      if (await isSameDirectory(from, entry.path, to, path, options.seen !== undefined))
+        throw sameFile(from.show(entry.path), to.show(path), path, 'cp');
+      return;
+    }
     if (there?.isSymbolicLink()) throw failure('ENOTDIR', 'a symlink is not overwritten by a directory', path);
     options.onFile?.('mkdir', from.show(entry.path), to.show(path));
     if (options.dryRun) return;
@@ -99,7 +106,7 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
   if (stats.isSymbolicLink()) {
     options.onFile?.('link', from.show(entry.path), to.show(path));
     if (options.dryRun) return;
-    await replaceSymlink(to.fs, path, await from.fs.readlink(entry.path));
+    await copySymlink(from, to, entry, path, options);
     if (options.preserve) await to.fs.lutimes(path, stats.atime, stats.mtime).catch(ignoreUnsupported);
     return;
   }
@@ -109,35 +116,44 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
   }
   options.onFile?.('copy', from.show(entry.path), to.show(path));
   if (!options.dryRun && !options.atomic && entry.depth > 0) await removeSymlink(to.fs, path);
-  if (!options.dryRun) await copyFile(from.fs, entry.path, to, path, stats, options, progress);
+  if (!options.dryRun) await copyFile(from, to, entry, path, options, progress);
   progress.files++;
 }
 
 async function copyFile(
-  from: Files,
-  source: string,
-  place: Place,
+  from: Place,
+  to: Place,
+  entry: Entry,
   destination: string,
-  stats: Stats,
   options: CopyOptions,
   progress: Progress,
 ): Promise<void> {
-  const to = place.fs;
-  const input = await from.open(source, 'r');
+  const { stats } = entry;
+  const input = await from.fs.open(entry.path, 'r');
   try {
-    const there = await to.stat(destination).catch(() => undefined);
+    const there = await to.fs.stat(destination, { bigint: true }).catch(() => undefined);
     if (there?.isDirectory()) throw failure('EISDIR', 'is a directory', destination);
+    const same = (): Error => sameFile(from.show(entry.path), to.show(destination), destination, 'cp');
+    if (there?.isFile() && (await isSource(from, input, to, destination, there))) throw same();
+    options.seen?.set(entry, await input.stat({ bigint: true }));
     const path = options.atomic ? beside(destination) : destination;
-    const output = await to.open(path, options.atomic ? 'wx' : 'w', stats.mode & 0o777);
+    // What is there is written over and cut off only then: should it be the source by a way that nobody can tell, it is not lost.
+    const over = there?.isFile() ? constants.O_WRONLY | constants.O_CREAT : 'w';
+    const output = await to.fs.open(path, options.atomic ? 'wx' : over, stats.mode & 0o777);
     try {
-      await copyContent(input, output, stats.size, options, progress);
+      const end = await copyContent(input, output, stats.size, options, progress);
+      if (there?.isFile() && !options.atomic) await cutOff(output, end, there.size);
       await output.close();
-      if (options.preserve) await keepAttributes(to, path, stats);
-      if (options.atomic) await to.rename(path, destination);
+      if (options.preserve) await keepAttributes(to.fs, path, stats);
+      if (options.atomic) {
+        // What is to be removed afterwards must not be what has been put there.
+        if (options.seen && there && (await isSameName(from, entry.path, destination, path))) throw same();
+        await to.fs.rename(path, destination);
+      }
     } catch (error) {
       await output.close().catch(() => undefined);
       // Also after an interruption, when the place itself does nothing any more.
-      if (options.atomic) await (place.remote ?? to).unlink(path).catch(() => undefined);
+      if (options.atomic) await (to.remote ?? to.fs).unlink(path).catch(() => undefined);
       throw error;
     }
   } finally {
@@ -145,14 +161,19 @@ async function copyFile(
   }
 }
 
-/** A name of its own in the same directory, hidden. */
-function beside(path: string): string {
-  const slash = path.lastIndexOf('/') + 1;
-  return `${path.slice(0, slash)}.${path.slice(slash, slash + 200)}.${randomBytes(4).toString('hex')}.part`;
+async function cutOff(file: FileHandle, end: number, before: bigint): Promise<void> {
+  try {
+    await file.truncate(end);
+  } catch (error) {
+    // There are servers with files that only take writes; nothing old is left of them.
+    if (before > end) throw error;
+  }
 }
 
-/** Parts of the file in flight, each read and then written; the end is where nothing more is read. */
-async function copyContent(from: FileHandle, to: FileHandle, size: number, { signal }: CopyOptions, progress: Progress): Promise<void> {
+/**
+ * Parts of the file in flight, each read and then written to where it was read; the end, which is returned, is where nothing more is read.
+ */
+async function copyContent(from: FileHandle, to: FileHandle, size: number, { signal }: CopyOptions, progress: Progress): Promise<number> {
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
   const parts = Math.max(1, Math.min(PARTS, Math.ceil(size / PART)));
@@ -177,6 +198,7 @@ async function copyContent(from: FileHandle, to: FileHandle, size: number, { sig
       }
     }
   });
+  return end;
 }
 
 /** Whoever reads a symlink's target decides where it leads; what is to be written goes here. */
@@ -191,20 +213,24 @@ async function keepAttributes(fs: Files, path: string, stats: Stats): Promise<vo
   await fs.utimes(path, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }
 
-async function replaceSymlink(fs: Files, path: string, target: string): Promise<void> {
-  try {
-    await fs.symlink(target, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    await fs.unlink(path);
-    await fs.symlink(target, path);
+async function copySymlink(from: Place, to: Place, entry: Entry, path: string, { seen }: CopyOptions): Promise<void> {
+  const stats = await from.fs.lstat(entry.path, { bigint: true });
+  const target = await from.fs.readlink(entry.path);
+  const same = (): Error => sameFile(from.show(entry.path), to.show(path), path, 'cp');
+  if (together(from, to)) {
+    const there = await to.fs.lstat(path, { bigint: true }).catch(() => undefined);
+    // Nor is what it leads to replaced by it.
+    const led = there?.isFile() ? await from.fs.stat(entry.path, { bigint: true }).catch(() => undefined) : undefined;
+    if (there && (isOneFile(from, stats, there) || (led && isOneFile(from, led, there)))) throw same();
   }
-}
-
-function exists(fs: Files, path: string): Promise<boolean> {
-  return fs.lstat(path).then(
-    () => true,
-    () => false,
+  seen?.set(entry, stats);
+  await putInPlace(
+    to,
+    path,
+    (at) => to.fs.symlink(target, at),
+    async (made) => {
+      if (seen && (await isSameName(from, entry.path, path, made))) throw same();
+    },
   );
 }
 

@@ -4,8 +4,10 @@ import { ensureBuilt, main } from '../support/build.js';
 import { type RunResult, run } from '../support/child.js';
 import { requires } from '../support/requires.js';
 import { type Diod, diod } from '../support/servers/diod.js';
-import { type NinepServe, ninep, serve } from '../support/servers/ninep.js';
+import { type NinepServe, ninep, ninepInTurn, serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
+
+const failing = (...args: string[]): Promise<RunResult> => ninep(args, { check: false });
 
 requires('diod')('the file commands', () => {
   let server: Diod;
@@ -39,8 +41,6 @@ requires('diod')('the file commands', () => {
     symlinkSync('one.log', `${root}/link`);
     utimesSync(`${root}/two.txt`, 1000, 2000);
   }
-
-  const failing = (...args: string[]): Promise<RunResult> => ninep(args, { check: false });
 
   it('cp takes a tree to a server and back again, whole', async () => {
     plant(local.join('tree'));
@@ -270,6 +270,8 @@ describe('a tree that is reached by two ways', () => {
     });
 
     it('are moved, there and back', async () => {
+      // As long as a name can be.
+      await shell(`for tree in loc keep; do echo > $tree/${'漢'.repeat(85)}; done; touch -r keep/漢* loc/漢*`);
       await ninep(['mv', local('loc'), at('/')]);
       await same('keep', 'data/loc');
       expect(readdirSync(directory.path).sort()).toEqual(['data', 'keep']);
@@ -278,6 +280,109 @@ describe('a tree that is reached by two ways', () => {
       expect(readdirSync(local('data'))).toEqual([]);
       await ninep(['rm', '-r', local('back')]);
       expect(readdirSync(directory.path).sort()).toEqual(['data', 'keep']);
+    });
+  });
+
+  describe('a file that is told to become itself', () => {
+    beforeEach(() =>
+      shell(
+        'cd data; echo content > self; touch -d 2020-01-01 self; ln self hard; ln -s self soft; ln -s . here; mkdir -p empty/e d; echo x > d/x; touch -d 2020-01-01 d/x',
+      ),
+    );
+
+    /** All there is: names, inodes, times of files, contents. */
+    const state = async (): Promise<string> =>
+      (await shell(String.raw`cd data; find . -type f -printf '%p %i %n %t\n' -exec cat {} + -o -printf '%p %l\n' | sort`)).stdout;
+
+    it.each([
+      [
+        'cp',
+        [
+          ['@/self', '@/self'],
+          ['@/self', '@/'],
+          ['data/self', '@/self'],
+          ['@/self', 'data/self'],
+          ['data/self', '@/soft'],
+          ['data/self', '@/hard'],
+          ['@/self', '@/hard'],
+          ['@/self', '@/here/self'],
+          ['data/self', 'data/here/hard'],
+        ],
+      ],
+      [
+        'cp',
+        [
+          ['@/soft', '@/soft'],
+          ['@/soft', '@/self'],
+          ['-r', '@/d', '@/'],
+          ['-r', 'data/d', '@/'],
+        ],
+      ],
+      [
+        'mv',
+        [
+          ['@/self', '@/self'],
+          ['data/self', '@/self'],
+          ['@/self', 'data'],
+          ['data/self', '@/here/self'],
+          ['data/self', '@/hard'],
+          ['data/self', 'data/here/self'],
+          ['data/soft', '@/'],
+          ['data/d', '@/'],
+          ['data/empty', '@/'],
+        ],
+      ],
+      [
+        'ln',
+        [
+          ['-f', '@/self', '@/self'],
+          ['-f', '@/self', '@/hard'],
+          ['-f', 'data/self', 'data/here/self'],
+          ['-sf', 'self', '@/self'],
+        ],
+      ],
+    ])('%s says so, and leaves it as it is', async (command, lines) => {
+      const before = await state();
+      const places = lines.map((line) =>
+        line.map((word) => (word.startsWith('@') ? at(word.slice(1)) : word.replace(/^data/, local('data')))),
+      );
+      for (const [index, result] of (await ninepInTurn(places.map((line) => [command, ...line]))).entries()) {
+        expect([lines[index], result.code, result.stderr]).toEqual([
+          lines[index],
+          1,
+          expect.stringMatching(/^ninep: .* are the same file \(EINVAL\)\n$/),
+        ]);
+      }
+      expect(await state()).toBe(before);
+    });
+
+    it('stays when it is moved into itself by another way', async () => {
+      expect((await failing('mv', local('data/d'), at('/d'))).code).toBe(1);
+      expect((await shell('cat data/d/d/x')).stdout).toBe('x\n');
+    });
+
+    it('is written over in its place, and cut off, where it is another file', async () => {
+      await shell('echo longer than content > longer; cp -p data/self twin; ln -s ../longer data/out');
+      await ninep(['cp', at('/self'), local('longer')]);
+      await ninep(['cp', local('twin'), at('/soft')]);
+      expect(readFileSync(local('longer'), 'utf8')).toBe('content\n');
+      // Both names of it.
+      expect((await shell('echo new > new; stat -c %h data/self')).stdout).toBe('2\n');
+      await ninep(['cp', local('new'), at('/hard')]);
+      expect(readFileSync(local('data/self'), 'utf8')).toBe('new\n');
+      await shell(': > nothing');
+      await ninep(['cp', local('nothing'), at('/self')]);
+      expect(readFileSync(local('data/hard'), 'utf8')).toBe('');
+    });
+
+    it('ln -f puts links where something else is, and leaves it where it cannot', async () => {
+      await ninep(['ln', '-f', at('/self'), at('/d/x')]);
+      await ninep(['ln', '-sf', 'v2', at('/soft')]);
+      expect([statSync(local('data/d/x')).nlink, readlinkSync(local('data/soft'))]).toEqual([3, 'v2']);
+      expect((await failing('ln', '-f', at('/none'), at('/self'))).code).toBe(1);
+      expect((await failing('ln', '-f', at('/self'), at('/empty'))).code).toBe(1);
+      expect(readdirSync(local('data')).sort()).toEqual(['d', 'empty', 'hard', 'here', 'self', 'soft']);
+      expect(readFileSync(local('data/self'), 'utf8')).toBe('content\n');
     });
   });
 });

@@ -1,12 +1,17 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { copyTree } from '../../cli/files/copy.js';
 import { expand, matcher } from '../../cli/files/glob.js';
 import { modeText, printable } from '../../cli/files/listing.js';
+import { localFs } from '../../cli/files/local.js';
 import { modeChange, ownerOf } from '../../cli/files/mode.js';
 import { baseName, splitLocation } from '../../cli/files/place.js';
+import { Problems } from '../../cli/files/problems.js';
 import { duration, Progress } from '../../cli/files/progress.js';
 import { fileSystem } from '../../lib/index.js';
 import { MemoryBackend } from '../../lib/server/index.js';
 import { connectMemory } from '../fs/memory.js';
+import { TemporaryDirectory } from '../support/temporary.js';
 
 describe('locations', () => {
   it.each([
@@ -57,6 +62,26 @@ describe('patterns', () => {
     expect(await expand(fs, '/*.c')).toEqual(['/*.c']);
     expect(await expand(fs, '/none')).toEqual(['/none']);
     await expect(expand(fs, '/none*')).rejects.toMatchObject({ code: 'ENOENT' });
+    await client.close();
+    await server.close();
+  });
+});
+
+describe('a copy of a file onto itself', () => {
+  it('loses nothing where nobody can tell that it is the same', async () => {
+    const { client, server } = await connectMemory(new MemoryBackend());
+    await using directory = new TemporaryDirectory('same');
+    const path = directory.join('file');
+    const content = Array.from({ length: 300_000 }, (_, index) => `line ${index}\n`).join('');
+    writeFileSync(path, content);
+    const refuse = async (): Promise<never> => {
+      throw Object.assign(new Error('EPERM: operation not permitted, utime'), { code: 'EPERM' });
+    };
+    const problems = new Problems();
+    const from = { fs: localFs, remote: undefined, path, show: () => path };
+    const to = { ...from, fs: { ...localFs, utimes: refuse }, remote: fileSystem(client) };
+    await copyTree(from, to, { recursive: false, preserve: false, dryRun: false }, new Progress(false), problems);
+    expect([problems.count, readFileSync(path, 'utf8') === content]).toEqual([0, true]);
     await client.close();
     await server.close();
   });

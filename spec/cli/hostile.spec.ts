@@ -88,7 +88,7 @@ describe('file commands', () => {
 
   it('remove nothing where a name is listed under which nothing is', async () => {
     server.list = (names) => (names.length === 1 ? ['ghost', 'file'] : []);
-    server.answers.Twalk = ({ wnames }) => (wnames.includes('ghost') ? 2 : {});
+    server.answers.Twalk = ({ wnames }) => (wnames.some((name) => name === 'ghost' || name.endsWith('.part')) ? 2 : {});
     const removals: string[] = [];
     server.answers.Tunlinkat = ({ name }) => {
       removals.push(name);
@@ -101,6 +101,19 @@ describe('file commands', () => {
       expect([code, stderr]).toEqual([1, `ninep: /d/ghost: no such file or directory (ENOENT)\n`]);
       expect([removals, readFileSync(at('to/d/ghost'), 'utf8')]).toEqual([[], 'a good copy']);
     }
+  });
+
+  it('mv removes nothing that has changed since it was copied', async () => {
+    let size = 0;
+    const removals: string[] = [];
+    server.answers.Tgetattr = () => ({ size: size++ });
+    server.answers.Tunlinkat = ({ name }) => {
+      removals.push(name);
+      return {};
+    };
+    const { code, stderr } = await failing(['mv', `${address()}#/file`, at('to')]);
+    expect([code, stderr, removals]).toEqual([1, `ninep: ${address()}#/file: has changed since it was copied, and stays (EBUSY)\n`, []]);
+    expect(readdirSync(at('to'))).toEqual(['file']);
   });
 
   it('end in a tree without end', async () => {
