@@ -8,6 +8,7 @@ import { join, LOCATION, type Place, placeAt } from '../files/place.js';
 import { inParallel } from '../files/pool.js';
 import type { Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
+import { isSameDirectory } from '../files/same.js';
 import { type Entry, walk } from '../files/walk.js';
 import { bytesText, json } from '../format.js';
 import { example } from '../help.js';
@@ -92,6 +93,7 @@ async function run(
     if (wanted !== undefined) return stats.isDirectory() !== wanted.stats.isDirectory();
     return argv.delete && complete;
   });
+  await refuseSource(from, source.get(''), to, obsolete, argv.dryRun);
   for (const { relative, path } of topmost(obsolete)) {
     say(`remove ${to.show(path)}`);
     if (!argv.dryRun && !(await problems.try(() => to.fs.rm(path, { recursive: true, force: true }), to.show(path)))) continue;
@@ -147,6 +149,19 @@ async function isSame(from: Place, a: Entry, to: Place, b: Entry): Promise<boole
 
 function sameTime(a: Stats, b: Stats): boolean {
   return Math.abs(a.mtimeMs - b.mtimeMs) < SAME_TIME;
+}
+
+/** A source that lies in its destination would be the first to go. */
+async function refuseSource(from: Place, root: Entry | undefined, to: Place, obsolete: readonly Entry[], dryRun: boolean): Promise<void> {
+  if (!root?.stats.isDirectory()) return;
+  for (const { path, stats } of obsolete) {
+    if (stats.mode !== root.stats.mode || !sameTime(stats, root.stats)) continue;
+    if (!(await isSameDirectory(from, root.path, to, path, !dryRun))) continue;
+    throw Object.assign(new Error(`EINVAL: is the source, and would be removed, sync '${to.show(path)}'`), {
+      code: 'EINVAL',
+      path: to.show(path),
+    });
+  }
 }
 
 /** Those that lie below no other one. */

@@ -361,6 +361,18 @@ describe('a tree that is reached by two ways', () => {
       expect((await shell('cat data/d/d/x')).stdout).toBe('x\n');
     });
 
+    it('stays when it is the source of a sync to where it lies', async () => {
+      const before = await state();
+      for (const from of [local('data/d'), at('/d')]) {
+        const { code, stderr } = await failing('sync', '--delete', from, at('/'));
+        expect([code, stderr]).toEqual([1, `ninep: ${at('/d')}: is the source, and would be removed (EINVAL)\n`]);
+      }
+      expect(await state()).toBe(before);
+      await shell('echo y > data/d/d');
+      expect((await failing('sync', local('data/d'), at('/'))).code).toBe(1);
+      expect((await shell('cat data/d/*')).stdout).toBe('y\nx\n');
+    });
+
     it('is written over in its place, and cut off, where it is another file', async () => {
       await shell('echo longer than content > longer; cp -p data/self twin; ln -s ../longer data/out');
       await ninep(['cp', at('/self'), local('longer')]);
