@@ -34,6 +34,4 @@ export async function tellReady(): Promise<void> {
   if (process.send === undefined) return;
   await new Promise<void>((resolve) => process.send?.('ready', undefined, undefined, () => resolve()));
   if (process.connected) process.disconnect();
-  // Writing to a pipe without a reader would end the process with EPIPE.
-  process.stderr.on('error', () => undefined);
 }

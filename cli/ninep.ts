@@ -6,12 +6,14 @@ import { commandsFor } from './commands/index.js';
 import { failureLine, UsageError } from './failure.js';
 import { misuse } from './misuse.js';
 import { fromMountHelper } from './mount-helper.js';
+import { outliveOutput } from './output.js';
 import { version } from './version.js';
 
 const trace = createDebug('ninep:cli');
 
 /** Does what the command line of this process says. Failures are told on stderr, in one line, and by the exit code. */
 export async function run(): Promise<void> {
+  outliveOutput();
   const words = fromMountHelper(process.argv[1] ?? '', hideBin(process.argv));
 
   const parser = yargs(words)

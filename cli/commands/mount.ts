@@ -6,6 +6,7 @@ import { type ConnectionArguments, clientOptions, connectionOptions } from '../c
 import { json } from '../format.js';
 import { example } from '../help.js';
 import { compileSoon } from '../hurry.js';
+import { logTo } from '../log.js';
 import { fromMountHelper } from '../mount-helper.js';
 import { accessOf, applyMountOptions, backendOf, cacheMode, locksOf, type MountRequest, retryOf } from '../mount-options.js';
 
@@ -98,7 +99,7 @@ async function serveMount(request: MountRequest, argv: MountArguments): Promise<
   const { connect } = await import('../../lib/index.js');
   const fuse = await import('../../lib/fuse/index.js');
   const { address, connection, retry } = request;
-  const log = await logOf(argv.log);
+  const log = await logTo(argv.log);
   const client = await connect(address, {
     ...(await clientOptions({ ...argv, ...connection })),
     polled: true,
@@ -143,13 +144,6 @@ async function closeQuickly(client: import('../../lib/index.js').Client): Promis
   const timer = setTimeout(() => client.destroy(), 1000);
   await client.close().catch(() => undefined);
   clearTimeout(timer);
-}
-
-async function logOf(path: string | undefined): Promise<(line: string) => void> {
-  if (path === undefined) return (line) => console.error(line);
-  const { createWriteStream } = await import('node:fs');
-  const stream = createWriteStream(path, { flags: 'a' });
-  return (line) => stream.write(`${new Date().toISOString()} ${line}\n`);
 }
 
 function eventLine(address: string, event: import('../../lib/index.js').RecoveryEvent): string {

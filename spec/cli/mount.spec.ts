@@ -5,7 +5,7 @@ import { main } from '../support/build.js';
 import { run } from '../support/child.js';
 import { launch } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
-import { ninep, serve } from '../support/servers/ninep.js';
+import { ninep, serve, startNinep } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 describe('-o', () => {
@@ -147,6 +147,23 @@ requires('mount')('ninep mount', () => {
       expect(await findmnt(mountpoint)).toMatch(/^fuse\.ninep ro/);
       await run('umount', [mountpoint]);
       expect(await findmnt(mountpoint)).toBe('');
+    } finally {
+      await stop();
+    }
+  });
+
+  it('outlives a log that cannot be written, and says so of one that cannot be opened', async () => {
+    const { mountpoint, address, stop, directory } = await exported();
+    try {
+      const nowhere = await ninep(['mount', address, mountpoint, '--log', directory.join('absent/log')], { check: false });
+      expect(nowhere).toMatchObject({ code: 1, stderr: `ninep: ${directory.join('absent/log')}: no such file or directory (ENOENT)\n` });
+      const mount = await startNinep(['mount', '--foreground', address, mountpoint, '--log', '/dev/full'], /mounted at/);
+      for (let time = 0; time < 2; time++) {
+        mount.kill('SIGUSR1');
+        expect((await run('cat', [`${mountpoint}/file`])).stdout).toBe('content\n');
+      }
+      await ninep(['unmount', mountpoint]);
+      expect(await mount.exited).toEqual({ code: 0, signal: null });
     } finally {
       await stop();
     }

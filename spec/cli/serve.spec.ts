@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseExport, parseFsdev } from '../../cli/exports.js';
 import { connect } from '../../lib/index.js';
@@ -59,6 +60,20 @@ describe('ninep serve', () => {
     await expect.poll(() => server.process.stderr).toMatch(/attach .*"somebody".*"one"/);
     server.process.kill('SIGUSR1');
     await expect.poll(() => server.process.stderr).toMatch(/"messages":\{.*"Tmkdir":2/);
+  });
+
+  it('goes on when nobody reads its log any more, and takes its socket along', async () => {
+    await using directory = new TemporaryDirectory('unread');
+    await using server = await serve(`${directory.path},aname=data`, { args: ['--log'] });
+    const stderr = server.process.child.stderr;
+    const closed = once(stderr ?? process, 'close');
+    stderr?.destroy();
+    await closed;
+    // Each of them is told of several times.
+    for (let client = 0; client < 3; client++) await (await connect(server.address('data'))).close();
+    server.process.kill('SIGTERM');
+    expect(await server.process.exited).toEqual({ code: 0, signal: null });
+    expect(existsSync(server.socketPath)).toBe(false);
   });
 
   it('serves one client on stdin and stdout', async () => {
