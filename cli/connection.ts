@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import type { Client, ClientOptions } from '../lib/index.js';
+import { UsageError } from './failure.js';
 import { ownFirst } from './help.js';
 
 /** What every command that talks to a server takes. */
@@ -32,16 +33,25 @@ export function connectionOptions<T>(yargs: Argv<T>): Argv<T & ConnectionArgumen
 
 /** Those arguments as the library takes them. */
 export async function clientOptions(argv: ConnectionArguments): Promise<ClientOptions> {
-  const { dialectNamed } = await import('../lib/index.js');
   return {
     aname: argv.aname,
     uname: argv.uname,
     uid: argv.uid,
     msize: argv.msize,
-    version: dialectNamed(argv.dialect),
+    version: await dialectOption(argv.dialect),
     timeout: argv.timeout === undefined ? undefined : argv.timeout * 1000,
     connectTimeout: argv.connectTimeout === undefined ? undefined : argv.connectTimeout * 1000,
   };
+}
+
+/** What --dialect names. */
+export async function dialectOption(name: string | undefined): Promise<ClientOptions['version']> {
+  const { dialectNamed } = await import('../lib/index.js');
+  try {
+    return dialectNamed(name);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(error.message) : error;
+  }
 }
 
 /** Connects to an address of the command line. */

@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from 'yargs';
-import { type ConnectionArguments, connectionOptions } from '../connection.js';
+import { type ConnectionArguments, connectionOptions, dialectOption } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { example } from '../help.js';
 
@@ -36,7 +36,6 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
       ) as unknown as Argv<InteropArguments>,
   async handler(argv) {
     const { allChecks, formatText, groupNames, interop, summary, toJSON, toMarkdown } = await import('../../lib/interop/index.js');
-    const { dialectNamed } = await import('../../lib/index.js');
     if (argv.list) {
       for (const group of groupNames) {
         console.log(`${group}:`);
@@ -49,13 +48,14 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
     for (const suite of argv.suite ?? []) {
       if (!known.includes(suite)) throw new UsageError(`--suite ${suite}: the groups are ${groupNames.join(', ')}`);
     }
+    const dialect = await dialectOption(argv.dialect);
     const live = process.stderr.isTTY === true;
     const reports = [];
     for (const address of argv.address) {
       const report = await interop(address, {
         groups: argv.suite,
         checks: argv.check,
-        dialect: dialectNamed(argv.dialect),
+        dialect,
         msize: argv.msize,
         aname: argv.aname,
         uname: argv.uname,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Dialect, NOFID, NONUNAME, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
-import { type DialOptions, dial, dialectNamed, parseAddress, type Transport } from '../session/index.js';
+import { type DialOptions, dial, dialectOf, parseAddress, type Transport } from '../session/index.js';
 import type { Check } from './check.js';
 import { allChecks } from './checks/index.js';
 import { Deviation, judge, type Verdict } from './outcome.js';
@@ -123,7 +123,7 @@ class Bench implements Ground {
     const address = typeof target === 'string' ? parseAddress(target) : undefined;
     this.#dial = typeof target === 'string' ? () => dial(parseAddress(target), { ...options.dial, signal: options.signal }) : target;
     this.#options = options;
-    this.#asked = options.dialect ?? dialectNamed(address?.version);
+    this.#asked = options.dialect ?? (address && dialectOf(address));
     this.#timeout = options.timeout ?? 30_000;
     this.#above = options.directory ?? [];
     this.patience = options.patience ?? 5_000;

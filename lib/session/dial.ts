@@ -1,5 +1,5 @@
 import { type Dialect, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
-import { type Address, type AttachOptions, type DialOptions, dial, parseAddress } from '../transport/index.js';
+import { type Address, AddressError, type AttachOptions, type DialOptions, dial, formatAddress, parseAddress } from '../transport/index.js';
 import type { SessionOptions } from './options.js';
 import { Session } from './session.js';
 
@@ -23,10 +23,19 @@ export interface OpenedSession {
 export async function openSession(address: string | Address, options: OpenOptions = {}): Promise<OpenedSession> {
   const to = typeof address === 'string' ? parseAddress(address) : address;
   const { connectTimeout, timeout, signal, ...rest } = options;
+  const version = options.version ?? dialectOf(to);
   const transport = await dial(to, { ...rest, signal, timeout: connectTimeout });
-  const version = options.version ?? dialectNamed(to.version);
   const session = await Session.open(transport, { ...rest, signal, timeout, msize: options.msize ?? to.msize, version });
   return { session, attach: { ...to } };
+}
+
+/** The dialect that an address asks for. An AddressError where it is none of ours. */
+export function dialectOf(address: Address): Dialect | undefined {
+  try {
+    return dialectNamed(address.version);
+  } catch (error) {
+    throw new AddressError(formatAddress(address), error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** The dialect of that name, in full or short: `9P2000.u`, `u`. */
@@ -41,6 +50,6 @@ export function dialectNamed(name: string | undefined): Dialect | undefined {
     legacy: VERSION_LEGACY,
   };
   const dialect = dialects[name.toLowerCase()];
-  if (dialect === undefined) throw new RangeError(`no dialect is called ${JSON.stringify(name)}: 9P2000.L, 9P2000.u or 9P2000`);
+  if (dialect === undefined) throw new RangeError(`no dialect is called ${JSON.stringify(name)} (9P2000.L, 9P2000.u or 9P2000 is)`);
   return dialect;
 }

@@ -30,6 +30,13 @@ describe('ninep', () => {
     [['bridge', 'unix:/nowhere'], 'bridge what?'],
     [['info', 'nonsense:/x'], "'nonsense:/x'"],
     [['interop'], 'interop with whom?'],
+    [
+      ['info', 'unix:/nowhere?version=foo'],
+      `no dialect is called "foo" (9P2000.L, 9P2000.u or 9P2000 is) in address 'unix:/nowhere?version=foo'`,
+    ],
+    [['ls', 'unix:/nowhere', '--dialect', 'foo'], 'no dialect is called "foo"'],
+    [['interop', 'unix:/nowhere', '--dialect', 'foo'], 'no dialect is called "foo"'],
+    [['interop', 'unix:/nowhere?version=foo'], 'no dialect is called "foo"'],
   ];
   const failing: [args: string[], line: string][] = [
     [['info', 'tcp://127.0.0.1:1/'], 'ninep: tcp://127.0.0.1:1: connection refused (ECONNREFUSED)\n'],

@@ -4,7 +4,8 @@ import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
 import { Framer } from '../../lib/protocol/framer.js';
 import type { Body, MessageName, TName } from '../../lib/protocol/messages.js';
-import { Session, type SessionOptions } from '../../lib/session/index.js';
+import { openSession, Session, type SessionOptions } from '../../lib/session/index.js';
+import { registerScheme } from '../../lib/transport/index.js';
 import { type MemoryOptions, memoryPair } from '../../lib/transport/memory.js';
 import type { Transport } from '../../lib/transport/transport.js';
 
@@ -359,6 +360,28 @@ describe('a peer that breaks the protocol ends the session', () => {
     expect(await requests[1]).toBeInstanceOf(ConnectionLostError);
     expect(session.lost).toBeInstanceOf(ConnectionLostError);
     await peer.closed;
+  });
+});
+
+describe('by an address', () => {
+  /** Whoever dials gets one end of a pair; the other ones. */
+  function dialled(): Transport[] {
+    const others: Transport[] = [];
+    registerScheme('qemu', async () => {
+      const [ours, theirs] = memoryPair();
+      others.push(theirs);
+      return ours;
+    });
+    return others;
+  }
+
+  it('nobody is dialled for a dialect that is none', async () => {
+    const others = dialled();
+    await expect(openSession('qemu:path=/x?version=foo')).rejects.toMatchObject({
+      name: 'AddressError',
+      message: expect.stringContaining('"foo"'),
+    });
+    expect(others).toEqual([]);
   });
 });
 
