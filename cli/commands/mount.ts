@@ -1,6 +1,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import type { Mount } from '../../lib/fuse/index.js';
+import type { Client, RecoveryEvent } from '../../lib/index.js';
 import { runInBackground, tellReady } from '../background.js';
 import { type ConnectionArguments, clientOptions, connectionOptions } from '../connection.js';
 import { json } from '../format.js';
@@ -9,6 +10,7 @@ import { compileSoon } from '../hurry.js';
 import { logTo } from '../log.js';
 import { fromMountHelper } from '../mount-helper.js';
 import { accessOf, applyMountOptions, backendOf, cacheMode, locksOf, type MountRequest, retryOf } from '../mount-options.js';
+import { STOPPING, unlessInterrupted } from '../signals.js';
 
 interface MountArguments extends ConnectionArguments {
   address: string;
@@ -96,57 +98,82 @@ function requestOf(argv: MountArguments): MountRequest {
 
 async function serveMount(request: MountRequest, argv: MountArguments): Promise<void> {
   compileSoon();
-  const { connect } = await import('../../lib/index.js');
-  const fuse = await import('../../lib/fuse/index.js');
-  const { address, connection, retry } = request;
   const log = await logTo(argv.log);
-  const client = await connect(address, {
-    ...(await clientOptions({ ...argv, ...connection })),
-    polled: true,
-    retry,
-    onEvent: (event) => log(eventLine(address, event)),
-  });
-  let mounted: Mount;
-  try {
-    mounted = await fuse.mount(client, argv.directory, {
-      ...request.mount,
-      ...(request.backend !== undefined && { backend: request.backend }),
-      warn: (line) => console.error(`ninep: ${line}`),
-    });
-  } catch (error) {
-    client.destroy();
-    throw error;
-  }
+  const begun = await unlessInterrupted(STOPPING, (signal) => begin(request, argv, log, signal));
+  if (begun === undefined) return;
+  const { client, mounted } = begun;
   const stop = () => {
-    mounted.unmount().catch((error: NodeJS.ErrnoException) => {
-      // Somebody still uses it: it leaves the tree now and ends when they are done.
-      if (error.code === 'EBUSY') return mounted.unmount({ lazy: true });
-      log(`ninep: ${mounted.directory}: ${error.message}`);
-      return undefined;
-    });
+    leave(mounted).catch((error: Error) => log(`ninep: ${mounted.directory}: ${error.message}`));
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  for (const signal of STOPPING) process.on(signal, stop);
   process.on('SIGUSR1', () =>
     log(json({ mount: mounted.counters(), session: client.session.counters, fids: client.fidCount, recovery: client.recovery })),
   );
-  if (process.send === undefined) console.error(`ninep: ${address} mounted at ${mounted.directory}`);
+  if (process.send === undefined) console.error(`ninep: ${request.address} mounted at ${mounted.directory}`);
   await tellReady();
   try {
     await mounted.done;
   } finally {
     await closeQuickly(client);
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, stop);
+    for (const signal of STOPPING) process.off(signal, stop);
+  }
+}
+
+/** Connects and mounts. When `signal` says so, it rejects and nothing is mounted. */
+async function begin(
+  { address, connection, retry, backend, mount: options }: MountRequest,
+  argv: MountArguments,
+  log: (line: string) => void,
+  signal: AbortSignal,
+): Promise<{ client: Client; mounted: Mount }> {
+  const { connect } = await import('../../lib/index.js');
+  const { mount } = await import('../../lib/fuse/index.js');
+  const client = await connect(address, {
+    ...(await clientOptions({ ...argv, ...connection })),
+    polled: true,
+    retry,
+    onEvent: (event) => log(eventLine(address, event)),
+    signal,
+  });
+  // What mounting asks the server fails then.
+  const give = () => client.destroy();
+  signal.addEventListener('abort', give, { once: true });
+  try {
+    signal.throwIfAborted();
+    const mounted = await mount(client, argv.directory, {
+      ...options,
+      ...(backend !== undefined && { backend }),
+      warn: (line) => console.error(`ninep: ${line}`),
+    });
+    if (signal.aborted) await leave(mounted);
+    signal.throwIfAborted();
+    return { client, mounted };
+  } catch (error) {
+    client.destroy();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', give);
+  }
+}
+
+async function leave(mounted: Mount): Promise<void> {
+  try {
+    await mounted.unmount();
+  } catch (error) {
+    // Somebody still uses it: it leaves the tree now and ends when they are done.
+    if (!(error instanceof Error) || !('code' in error) || error.code !== 'EBUSY') throw error;
+    await mounted.unmount({ lazy: true });
   }
 }
 
 /** The mount is gone: what a lost server still owes is not waited for. */
-async function closeQuickly(client: import('../../lib/index.js').Client): Promise<void> {
+async function closeQuickly(client: Client): Promise<void> {
   const timer = setTimeout(() => client.destroy(), 1000);
   await client.close().catch(() => undefined);
   clearTimeout(timer);
 }
 
-function eventLine(address: string, event: import('../../lib/index.js').RecoveryEvent): string {
+function eventLine(address: string, event: RecoveryEvent): string {
   switch (event.type) {
     case 'lost':
       return `ninep: ${event.error.message}; dialling again`;

@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { type ConnectionArguments, connectionOptions } from '../connection.js';
+import { unlessInterrupted } from '../signals.js';
 import { Places } from './place.js';
 import { Problems } from './problems.js';
 
@@ -13,22 +14,12 @@ export interface Work {
 
 /** Runs a file command: addresses are connected to when they are first used, and left at its end; an interruption ends it with 130. */
 export async function working(argv: ConnectionArguments, work: (work: Work) => Promise<void>): Promise<void> {
-  const controller = new AbortController();
-  const interrupt = (): void => controller.abort(new Error('interrupted'));
-  const signals = ['SIGINT', 'SIGTERM'] as const;
-  for (const signal of signals) process.once(signal, interrupt);
   // `ninep cat … | head` is no failure.
   process.stdout.on('error', quietly);
-  try {
-    await using places = new Places(argv, controller.signal);
-    await work({ places, problems: new Problems(), signal: controller.signal });
-  } catch (error) {
-    if (!controller.signal.aborted) throw error;
-    console.error('ninep: interrupted');
-    process.exitCode = 130;
-  } finally {
-    for (const signal of signals) process.off(signal, interrupt);
-  }
+  await unlessInterrupted(['SIGINT', 'SIGTERM'], async (signal) => {
+    await using places = new Places(argv, signal);
+    await work({ places, problems: new Problems(), signal });
+  });
 }
 
 function quietly(error: NodeJS.ErrnoException): void {

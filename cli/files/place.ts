@@ -96,7 +96,7 @@ export class Places implements AsyncDisposable {
 
   async #connect(address: string): Promise<FileSystem> {
     const { openFs } = await import('../../lib/index.js');
-    return openFs(address, await clientOptions(this.#argv));
+    return openFs(address, { ...(await clientOptions(this.#argv)), signal: this.#signal });
   }
 
   /** All that the texts name: `*`, `?`, `[…]` and `**` behind an address are for us to expand; the shell does it for local paths. */

@@ -1,12 +1,22 @@
 import { type Dialect, VERSION_L, VERSION_LEGACY, VERSION_U } from '../protocol/constants.js';
-import { type Address, AddressError, type AttachOptions, type DialOptions, dial, formatAddress, parseAddress } from '../transport/index.js';
+import {
+  type Address,
+  AddressError,
+  type AttachOptions,
+  addressName,
+  type DialOptions,
+  dial,
+  formatAddress,
+  parseAddress,
+  TransportError,
+} from '../transport/index.js';
 import type { SessionOptions } from './options.js';
 import { Session } from './session.js';
 
 /** How to get to a conversation: what `dial` and `Session.open` take. */
 export type OpenOptions = Omit<DialOptions, 'signal' | 'timeout'> &
   SessionOptions & {
-    /** Milliseconds that connecting may take. */
+    /** Milliseconds that connecting may take, until the server has said what it speaks. Default: 30 seconds to reach it, and as many for its answer. */
     connectTimeout?: number | undefined;
   };
 
@@ -24,9 +34,17 @@ export async function openSession(address: string | Address, options: OpenOption
   const to = typeof address === 'string' ? parseAddress(address) : address;
   const { connectTimeout, timeout, signal, ...rest } = options;
   const version = options.version ?? dialectOf(to);
+  const begun = performance.now();
   const transport = await dial(to, { ...rest, signal, timeout: connectTimeout });
-  const session = await Session.open(transport, { ...rest, signal, timeout, msize: options.msize ?? to.msize, version });
-  return { session, attach: { ...to } };
+  const limit = connectTimeout ? AbortSignal.timeout(Math.max(0, Math.ceil(begun + connectTimeout - performance.now()))) : undefined;
+  const either = AbortSignal.any([signal, limit].filter((one) => one !== undefined));
+  try {
+    const session = await Session.open(transport, { ...rest, signal: either, timeout, msize: options.msize ?? to.msize, version });
+    return { session, attach: { ...to } };
+  } catch (error) {
+    if (limit?.aborted && !signal?.aborted) throw new TransportError('ETIMEDOUT', 'connect', addressName(to), undefined, { cause: error });
+    throw error;
+  }
 }
 
 /** The dialect that an address asks for. An AddressError where it is none of ours. */

@@ -1,8 +1,12 @@
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { applyMountOptions, type MountRequest } from '../../cli/mount-options.js';
-import { main } from '../support/build.js';
+import { listen } from '../../lib/transport/index.js';
+import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
+import { HostileServer } from '../support/hostile.js';
 import { launch } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
 import { ninep, serve, startNinep } from '../support/servers/ninep.js';
@@ -59,6 +63,28 @@ describe('-o', () => {
 
   it.each(['nonsense', 'msize', 'msize=many', 'cache=much', 'locks=some', 'allow_other=perhaps', 'access=nobody'])('refuses %s', (text) => {
     expect(() => applied('tcp://h/', text)).toThrow(/./);
+  });
+});
+
+describe('SIGINT while connecting', () => {
+  it.each([
+    ['ls', ['ls']],
+    ['mount', ['mount']],
+    ['mount --foreground', ['mount', '--foreground']],
+  ])('ends %s at once, and its connection', { timeout: 30_000 }, async (_, [command = '', ...options]) => {
+    await ensureBuilt();
+    await using directory = new TemporaryDirectory('silent');
+    mkdirSync(directory.join('mnt'));
+    await using listener = createServer().listen(directory.join('socket'));
+    const arrived = once(listener, 'connection');
+    const args = [main, command, `unix:${directory.join('socket')}`, ...(command === 'mount' ? [directory.join('mnt')] : [])];
+    const waiting = await launch({ command: process.execPath, args: [...args, ...options, '--timeout', '600'], ready: 'spawned' });
+    const [socket] = await arrived;
+    const left = once(socket.resume(), 'close');
+    waiting.kill('SIGINT');
+    expect(await waiting.exited).toEqual({ code: 130, signal: null });
+    expect(waiting.stderr).toBe('ninep: interrupted\n');
+    await left;
   });
 });
 
@@ -166,6 +192,27 @@ requires('mount')('ninep mount', () => {
       expect(await mount.exited).toEqual({ code: 0, signal: null });
     } finally {
       await stop();
+    }
+  });
+
+  it('leaves nothing mounted when it is interrupted while it mounts', async () => {
+    await ensureBuilt();
+    await using directory = new TemporaryDirectory('interrupted');
+    mkdirSync(directory.join('mnt'));
+    const server = new HostileServer();
+    const listener = await listen(`unix:${directory.join('socket')}`, (transport) => server.serve(transport));
+    try {
+      const args = [main, 'mount', `unix:${directory.join('socket')}`, directory.join('mnt')];
+      const mount = await launch({ command: process.execPath, args, ready: 'spawned' });
+      // Asked before there is a mount.
+      server.answers.Tstatfs = () => {
+        mount.kill('SIGINT');
+        return {};
+      };
+      expect(await mount.exited).toEqual({ code: 130, signal: null });
+      expect(await findmnt(directory.join('mnt'))).toBe('');
+    } finally {
+      await listener.close();
     }
   });
 

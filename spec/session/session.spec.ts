@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Codec, type Message } from '../../lib/protocol/codec.js';
 import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
@@ -382,6 +382,15 @@ describe('by an address', () => {
       message: expect.stringContaining('"foo"'),
     });
     expect(others).toEqual([]);
+  });
+
+  it('whoever says nothing of his version has no longer than connecting may take', async () => {
+    const others = dialled();
+    const opening = openSession('qemu:path=/x', { connectTimeout: 50 });
+    await vi.waitUntil(() => others.length > 0);
+    const peer = new Peer(others[0] as Transport, 'silent');
+    await expect(opening).rejects.toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect', address: 'qemu:path=/x' });
+    await peer.closed;
   });
 });
 
