@@ -1,6 +1,6 @@
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { printable } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { bytesText, columns, json } from '../format.js';
@@ -20,7 +20,7 @@ export const df: CommandModule<object, DfArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each' })
       .example(...example('ninep df tcp://10.0.2.15/srv', 'the disk behind an export')) as unknown as Argv<DfArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, problems }) => {
+    printing(argv, async ({ places, problems }) => {
       const rows = [['size', 'used', 'free', 'use', 'files', 'files free', 'location']];
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {

@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { matcher } from '../files/glob.js';
 import { printable, recordOf } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
@@ -41,7 +41,7 @@ export const find: CommandModule<object, FindArguments> = {
       .example(...example("ninep find tcp://10.0.2.15/srv --name '*.log' --size +10M", 'large logs')) as unknown as Argv<FindArguments>,
   handler: (argv) => {
     const tests = testsOf(argv);
-    return working(argv, async ({ places, problems }) => {
+    return printing(argv, async ({ places, problems }) => {
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
           for await (const { path, stats } of walk(place.fs, place.path, problems, { maxDepth: argv.depth })) {

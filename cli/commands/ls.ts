@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { modeText, printable, recordOf, timeText } from '../files/listing.js';
 import { join, LOCATION, type Place } from '../files/place.js';
 import { inParallel } from '../files/pool.js';
@@ -35,7 +35,7 @@ export const ls: CommandModule<object, LsArguments> = {
       .example(...example('ninep ls -l tcp://10.0.2.15/srv#/logs', 'a directory of a server'))
       .example(...example("ninep ls 'tcp://10.0.2.15/srv#/logs/*.gz'", 'what matches there')) as unknown as Argv<LsArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, problems }) => {
+    printing(argv, async ({ places, problems }) => {
       const given = await places.all(argv.paths);
       const files: { place: Place; line: Line }[] = [];
       const directories: Place[] = [];

@@ -1,6 +1,6 @@
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { kindOf, modeText, printable, recordOf } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
 import { columns, json } from '../format.js';
@@ -22,7 +22,7 @@ export const statCommand: CommandModule<object, StatArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'print a line of JSON for each file' })
       .example(...example('ninep stat tcp://10.0.2.15/srv#/data.db', 'mode, owner, size, times and qid')) as unknown as Argv<StatArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, problems }) => {
+    printing(argv, async ({ places, problems }) => {
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
           const { fs, path, remote } = place;

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { LOCATION, type Place } from '../files/place.js';
 import { example } from '../help.js';
 
@@ -34,7 +34,7 @@ export const tail: CommandModule<object, TailArguments> = {
         ...example('ninep tail -f unix:/run/vm.sock#/var/log/syslog', 'a log of a guest, as it grows'),
       ) as unknown as Argv<TailArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, signal }) => {
+    printing(argv, async ({ places, signal }) => {
       const place = await places.at(argv.path);
       let file = await openFile(place);
       try {

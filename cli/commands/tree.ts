@@ -1,6 +1,6 @@
 import type { Argv, CommandModule } from 'yargs';
 import type { ConnectionArguments } from '../connection.js';
-import { fileOptions, working } from '../files/command.js';
+import { fileOptions, printing } from '../files/command.js';
 import { type FileRecord, printable, recordOf } from '../files/listing.js';
 import { LOCATION, type Place } from '../files/place.js';
 import type { Problems } from '../files/problems.js';
@@ -30,7 +30,7 @@ export const tree: CommandModule<object, TreeArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'print JSON, one object with its children' })
       .example(...example('ninep tree -L 2 tcp://10.0.2.15/srv', 'two levels of an export')) as unknown as Argv<TreeArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, problems }) => {
+    printing(argv, async ({ places, problems }) => {
       const place = await places.at(argv.path);
       await problems.try(() => (argv.json ? printJson(place, argv, problems) : printTree(place, argv, problems)), place.show());
     }),

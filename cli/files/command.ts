@@ -1,5 +1,6 @@
 import type { Argv } from 'yargs';
 import { type ConnectionArguments, connectionOptions } from '../connection.js';
+import { endWithOutput } from '../output.js';
 import { unlessInterrupted } from '../signals.js';
 import { Places } from './place.js';
 import { Problems } from './problems.js';
@@ -14,17 +15,16 @@ export interface Work {
 
 /** Runs a file command: addresses are connected to when they are first used, and left at its end; an interruption ends it with 130. */
 export async function working(argv: ConnectionArguments, work: (work: Work) => Promise<void>): Promise<void> {
-  // `ninep cat … | head` is no failure.
-  process.stdout.on('error', quietly);
   await unlessInterrupted(['SIGINT', 'SIGTERM'], async (signal) => {
     await using places = new Places(argv, signal);
     await work({ places, problems: new Problems(), signal });
   });
 }
 
-function quietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+/** As `working`, for a command that does nothing but print: it ends when its stdout takes no more. */
+export function printing(argv: ConnectionArguments, work: (work: Work) => Promise<void>): Promise<void> {
+  endWithOutput();
+  return working(argv, work);
 }
 
 /** The options that every file command has. */

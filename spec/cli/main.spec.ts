@@ -1,11 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failureLine } from '../../cli/failure.js';
 import { fromMountHelper } from '../../cli/mount-helper.js';
 import { ErrnoError } from '../../lib/index.js';
 import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
-import { ninep, ninepInTurn, serve } from '../support/servers/ninep.js';
+import { type NinepServe, ninep, ninepInTurn, serve } from '../support/servers/ninep.js';
 import { inFull } from '../support/sized.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
@@ -109,6 +109,53 @@ describe('ninep', () => {
     expect(older.stderr).toContain('EPROTONOSUPPORT');
     const unknown = await ninep(['info', server.address('other')], { check: false });
     expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('(ENOENT)') });
+  });
+});
+
+describe('a stdout that takes nothing', () => {
+  const full = 'exec "$@" > /dev/full';
+  const unread = 'mkfifo "$0"; exec 3<> "$0" 4> "$0" 3<&-; exec "$@" >&4';
+  const FULL = 'ninep: standard output: no space left on device (ENOSPC)\n';
+  let directory: TemporaryDirectory;
+  let server: NinepServe;
+  beforeAll(async () => {
+    directory = new TemporaryDirectory('stdout');
+    mkdirSync(directory.join('many'));
+    for (let index = 0; index < 20; index++) writeFileSync(directory.join(`many/${index}`), `${index}\n`);
+    server = await serve(`${directory.path},aname=data`);
+  });
+  afterAll(async () => {
+    await server.stop();
+    directory.remove();
+  });
+  let fifos = 0;
+  const to = async (stdout: string, ...args: string[]) => {
+    const { code, stderr } = await run('bash', ['-c', stdout, directory.join(`fifo${fifos++}`), process.execPath, main, ...args], {
+      check: false,
+    });
+    return { code, stderr };
+  };
+  const at = (path: string) => `${server.address('data')}#${path}`;
+
+  it('does not end what changes something half-way', async () => {
+    expect(await to(unread, 'cp', '-rv', at('/many'), directory.join('one'))).toEqual({ code: 0, stderr: '' });
+    expect(await to(full, 'cp', '-rv', at('/many'), directory.join('two'))).toEqual({ code: 1, stderr: FULL });
+    for (const copy of ['one', 'two']) expect(readdirSync(directory.join(copy))).toHaveLength(20);
+  });
+
+  it.each(inFull(['ls', 'find', 'tree', 'stat', 'df', 'cat', 'tail'], ['find', 'cat']))('ends %s', async (command) => {
+    const path = at(command === 'cat' || command === 'tail' ? '/many/1' : '/many');
+    expect(await to(unread, command, path)).toEqual({ code: 0, stderr: '' });
+    expect(await to(full, command, path)).toEqual({ code: 1, stderr: FULL });
+  });
+
+  it('ends tail -f, which has no other end', async () => {
+    expect(await to(unread, 'tail', '-f', at('/many/1'))).toEqual({ code: 0, stderr: '' });
+    expect(await to(full, 'tail', '-f', at('/many/1'))).toEqual({ code: 1, stderr: FULL });
+  });
+
+  it.each([[['--help']], [['info']]])('is told of by %j, too', async (args) => {
+    expect(await to(full, ...args, ...(args[0] === 'info' ? [server.address('data')] : []))).toEqual({ code: 1, stderr: FULL });
   });
 });
 
