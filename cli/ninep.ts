@@ -8,6 +8,7 @@ import { misuse } from './misuse.js';
 import { fromMountHelper } from './mount-helper.js';
 import { outliveOutput } from './output.js';
 import { version } from './version.js';
+import { markPlain, unmark, wrongNumber } from './words.js';
 
 const trace = createDebug('ninep:cli');
 
@@ -16,7 +17,7 @@ export async function run(): Promise<void> {
   outliveOutput();
   const words = fromMountHelper(process.argv[1] ?? '', hideBin(process.argv));
 
-  const parser = yargs(words)
+  const parser = yargs(markPlain(words))
     .scriptName('ninep')
     .locale('en')
     .usage(
@@ -36,6 +37,14 @@ export async function run(): Promise<void> {
         one: 'too few arguments (%s of %s)',
         other: 'too few arguments (%s of %s)',
       } as unknown as string,
+      'Invalid values:': 'no such value:',
+      'Argument: %s, Given: %s, Choices: %s': '%s is %s, and not one of %s',
+    })
+    .middleware(unmark, true)
+    .check((argv) => {
+      const option = wrongNumber(argv);
+      if (option !== undefined) throw new UsageError(misuse(words, `--${option} takes a number`));
+      return true;
     })
     .epilogue('ninep COMMAND --help tells its options, with an example. DEBUG=ninep:* shows every message.')
     .fail((message, error) => {

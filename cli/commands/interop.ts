@@ -1,7 +1,10 @@
 import type { Argv, CommandModule } from 'yargs';
+import { VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/protocol/index.js';
 import { type ConnectionArguments, connectionOptions, dialectOption } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { example } from '../help.js';
+
+const DIALECTS = [VERSION_L, VERSION_U, VERSION_LEGACY] as const;
 
 interface InteropArguments extends ConnectionArguments {
   address: string[];
@@ -35,7 +38,9 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
         ...example('ninep interop tcp://a/x tcp://b/x --markdown table.md', 'two servers side by side'),
       ) as unknown as Argv<InteropArguments>,
   async handler(argv) {
-    const { allChecks, formatText, groupNames, interop, summary, toJSON, toMarkdown } = await import('../../lib/interop/index.js');
+    const { allChecks, formatText, groupNames, interop, selected, summary, toJSON, toMarkdown } = await import(
+      '../../lib/interop/index.js'
+    );
     if (argv.list) {
       for (const group of groupNames) {
         console.log(`${group}:`);
@@ -49,6 +54,13 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
       if (!known.includes(suite)) throw new UsageError(`--suite ${suite}: the groups are ${groupNames.join(', ')}`);
     }
     const dialect = await dialectOption(argv.dialect);
+    const dialects = dialect === undefined ? DIALECTS : [dialect];
+    const selects = (options: { groups?: string[] | undefined; checks?: string[] | undefined }) =>
+      dialects.some((one) => selected(one, options).length > 0);
+    for (const check of argv.check ?? []) {
+      if (!selects({ checks: [check] })) throw new UsageError(`--check ${check}: there is no such check; ninep interop --list names them`);
+    }
+    if (!selects({ groups: argv.suite, checks: argv.check })) throw new UsageError('no check of --check belongs to a group of --suite');
     const live = process.stderr.isTTY === true;
     const reports = [];
     for (const address of argv.address) {

@@ -13,7 +13,6 @@ interface LockArguments extends ConnectionArguments {
   wait: boolean;
   start: number;
   length: number;
-  _: (string | number)[];
 }
 
 export const lock: CommandModule<object, LockArguments> = {
@@ -37,7 +36,7 @@ export const lock: CommandModule<object, LockArguments> = {
       const { shared, wait, start, length } = argv;
       await using handle = await fs.open(place.path, 'a+');
       await handle.lock({ shared, wait, start, length });
-      const [program, ...rest] = [...argv.command, ...argv._.slice(1).map(String)];
+      const [program, ...rest] = argv.command;
       if (program === undefined) {
         console.log('locked');
         await new Promise((resolve) => {

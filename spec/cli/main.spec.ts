@@ -30,6 +30,17 @@ describe('ninep', () => {
     [['bridge', 'unix:/nowhere'], 'bridge what?'],
     [['info', 'nonsense:/x'], "'nonsense:/x'"],
     [['interop'], 'interop with whom?'],
+    [['interop', 'unix:/nowhere', '--check', 'nope.*'], '--check nope.*: there is no such check'],
+    [['interop', 'unix:/nowhere', '--check', 'walk.*', '--suite', 'version'], 'no check of --check'],
+    [['tail', '-n', 'x', 'file'], 'tail: --lines takes a number; ninep tail --help tells how'],
+    [['tail', '-n', '1', '-n', '2', 'file'], '--lines takes a number'],
+    [['tree', '-L', 'x'], '--depth takes a number'],
+    [['ls', '--uid', 'abc'], '--uid takes a number'],
+    [['find', '.', '--depth', 'Infinity'], '--depth takes a number'],
+    [['serve', '-e', '/', '--max-connections', 'x'], '--max-connections takes a number'],
+    [['find', '.', '--type', 'z'], 'find: no such value: type is "z", and not one of "f", "d", "l", "p", "s", "b", "c"; ninep find --help'],
+    [['xattr', '--', 'nope', 'file'], 'xattr: no such value: action is "nope", and not one of "list"'],
+    [['serve', '-e', '/', '--', '--log'], 'serve: unknown argument: --log'],
     [
       ['info', 'unix:/nowhere?version=foo'],
       `no dialect is called "foo" (9P2000.L, 9P2000.u or 9P2000 is) in address 'unix:/nowhere?version=foo'`,
@@ -65,6 +76,19 @@ describe('ninep', () => {
       expect(ended[index]).toMatchObject({ code: 1, stdout: '', stderr: line });
     },
   );
+
+  it('takes what stands behind -- as it is', async () => {
+    await using directory = new TemporaryDirectory('dashes');
+    for (const name of ['-dash', '--help', '1']) writeFileSync(directory.join(name), `${name}\n`);
+    const here = (...args: string[]) => ninep(args, { cwd: directory.path });
+    expect((await here('cat', '1', '--', '-dash', '--help')).stdout).toBe('1\n-dash\n--help\n');
+    await here('cp', '--', '--help', '-copy');
+    await here('rm', '-f', '--', '-dash', '--help');
+    expect(readdirSync(directory.path).sort()).toEqual(['-copy', '1']);
+    await using server = await serve(`${directory.path},aname=data`);
+    const { stdout } = await here('lock', `${server.address('data')}#/lock`, '--', 'echo', '--', '-n', '7');
+    expect(stdout).toBe('-- -n 7\n');
+  });
 
   it('has help with an example for every command', { timeout: 240_000 }, async () => {
     const { stdout } = await ninep(['--help']);
