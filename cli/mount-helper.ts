@@ -13,7 +13,12 @@ export function fromMountHelper(script: string, words: string[]): string[] {
   return isMount ? ['mount', ...withoutHelperFlags(argv)] : argv;
 }
 
-/** What mount(8) may pass to a helper beside -o: -s (sloppy), -f (fake), -n (no mtab), -v. */
+/** Whether mount(8) was told -f: all is to be done but to mount. By itself `ninep` takes -f for --foreground. */
+export function isFake(script: string, words: readonly string[]): boolean {
+  return words[0] !== 'mount' && basename(script).startsWith('mount.') && words.some((word) => /^-[snv]*f[sfnv]*$/.test(word));
+}
+
+/** What mount(8) may pass to a helper beside -o and -f: -s (sloppy), -n (no mtab), -v. */
 function withoutHelperFlags(argv: string[]): string[] {
-  return argv.filter((argument) => !['-s', '-n', '-v'].includes(argument));
+  return argv.filter((argument) => !/^-[snv]+$/.test(argument));
 }

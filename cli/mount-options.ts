@@ -114,12 +114,19 @@ const setters: Readonly<Record<string, Setter>> = {
   noatime: flag((mount) => {
     mount.noatime = true;
   }),
+  nosymfollow: flag((mount) => {
+    mount.nosymfollow = true;
+  }),
+  symfollow: flag((mount) => {
+    mount.nosymfollow = false;
+  }),
   sync: flag((mount) => {
     mount.sync = true;
   }),
   dirsync: flag((mount) => {
     mount.dirsync = true;
   }),
+  remount: () => bad('-o remount: what is mounted stays as it is; unmount it and mount it again'),
   // Our own
   low_latency: flag((mount) => {
     mount.lowLatency = true;

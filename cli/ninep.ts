@@ -5,7 +5,7 @@ import { hideBin } from 'yargs/helpers';
 import { commandsFor } from './commands/index.js';
 import { failureLine, UsageError } from './failure.js';
 import { misuse } from './misuse.js';
-import { fromMountHelper } from './mount-helper.js';
+import { fromMountHelper, isFake } from './mount-helper.js';
 import { outliveOutput } from './output.js';
 import { version } from './version.js';
 import { markPlain, unmark, wrongNumber } from './words.js';
@@ -15,7 +15,10 @@ const trace = createDebug('ninep:cli');
 /** Does what the command line of this process says. Failures are told on stderr, in one line, and by the exit code. */
 export async function run(): Promise<void> {
   outliveOutput();
-  const words = fromMountHelper(process.argv[1] ?? '', hideBin(process.argv));
+  const [, script = ''] = process.argv;
+  const given = hideBin(process.argv);
+  if (isFake(script, given)) return;
+  const words = fromMountHelper(script, given);
 
   const parser = yargs(markPlain(words))
     .scriptName('ninep')

@@ -54,6 +54,8 @@ export interface MountOptions {
   nosuid?: boolean;
   nodev?: boolean;
   noatime?: boolean;
+  /** Symlinks of the tree can be read, and lead nowhere (Linux 5.10). Without root only where fusermount3 knows it. */
+  nosymfollow?: boolean;
   sync?: boolean;
   dirsync?: boolean;
   /** The source shown in `findmnt`. Default: the server's address. */
@@ -223,13 +225,14 @@ function looks(client: Client, options: MountOptions) {
   };
 }
 
-function flags({ readonly, noexec, nosuid, nodev, noatime, sync, dirsync, autoUnmount }: MountOptions) {
+function flags({ readonly, noexec, nosuid, nodev, noatime, nosymfollow, sync, dirsync, autoUnmount }: MountOptions) {
   return {
     ...(readonly === undefined ? {} : { readonly }),
     ...(noexec === undefined ? {} : { noexec }),
     ...(nosuid === undefined ? {} : { nosuid }),
     ...(nodev === undefined ? {} : { nodev }),
     ...(noatime === undefined ? {} : { noatime }),
+    ...(nosymfollow === undefined ? {} : { nosymfollow }),
     ...(sync === undefined ? {} : { sync }),
     ...(dirsync === undefined ? {} : { dirsync }),
     ...(autoUnmount === undefined ? {} : { autoUnmount }),

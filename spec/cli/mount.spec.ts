@@ -39,7 +39,7 @@ describe('-o', () => {
   it('knows the words of FUSE and mount(8)', () => {
     const request = applied(
       'tcp://h/',
-      'ro,noexec,nodev,nosuid,noatime,sync',
+      'ro,noexec,nodev,nosuid,noatime,nosymfollow,sync',
       'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency',
     );
     expect(request.mount).toEqual({
@@ -48,6 +48,7 @@ describe('-o', () => {
       nodev: true,
       nosuid: true,
       noatime: true,
+      nosymfollow: true,
       sync: true,
       fsname: 'a,b',
       subtype: 'x',
@@ -59,6 +60,10 @@ describe('-o', () => {
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);
     expect(applied('tcp://h/', 'backend=native,access=1000')).toMatchObject({ backend: 'native', mount: { access: 1000 } });
+  });
+
+  it('refuses to change what is mounted', () => {
+    expect(() => applied('tcp://h/', 'remount,ro')).toThrow('-o remount: what is mounted stays as it is');
   });
 
   it.each(['nonsense', 'msize', 'msize=many', 'cache=much', 'locks=some', 'allow_other=perhaps', 'access=nobody'])('refuses %s', (text) => {
@@ -164,11 +169,27 @@ requires('mount')('ninep mount', () => {
     }
   });
 
+  it('lets symlinks lead nowhere with nosymfollow', async () => {
+    if (process.geteuid?.() !== 0) return;
+    const { mountpoint, address, stop, directory } = await exported();
+    try {
+      symlinkSync('file', directory.join('tree/link'));
+      await ninep(['mount', address, mountpoint, '-o', 'nosymfollow']);
+      expect((await run('readlink', [`${mountpoint}/link`])).stdout).toBe('file\n');
+      expect((await run('cat', [`${mountpoint}/link`], { check: false, env: { LC_ALL: 'C' } })).stderr).toMatch(/Too many levels/);
+      await ninep(['unmount', mountpoint]);
+    } finally {
+      await stop();
+    }
+  });
+
   it('works as the helper of mount(8)', async () => {
     const { mountpoint, address, stop, directory } = await exported();
     try {
       const helper = directory.join('mount.fuse.ninep');
       symlinkSync(main, helper);
+      for (const fake of ['-f', '-sfv']) await run(helper, [address, mountpoint, fake, '-o', 'rw']);
+      expect(await findmnt(mountpoint)).toBe('');
       await run(helper, [address, mountpoint, '-s', '-o', 'rw,ro']);
       expect(await findmnt(mountpoint)).toMatch(/^fuse\.ninep ro/);
       await run('umount', [mountpoint]);

@@ -24,6 +24,7 @@ export interface KernelMountOptions {
   nosuid?: boolean;
   nodev?: boolean;
   noatime?: boolean;
+  nosymfollow?: boolean;
   sync?: boolean;
   dirsync?: boolean;
   /** Unmounts when this process ends without having done so, be it by SIGKILL. Default true. */
@@ -87,6 +88,7 @@ async function direct(target: string, options: KernelMountOptions): Promise<Kern
     if (options.readonly) flags |= sys.MS_RDONLY;
     if (options.noexec) flags |= sys.MS_NOEXEC;
     if (options.noatime) flags |= sys.MS_NOATIME;
+    if (options.nosymfollow) flags |= sys.MS_NOSYMFOLLOW;
     if (options.sync) flags |= sys.MS_SYNCHRONOUS;
     if (options.dirsync) flags |= sys.MS_DIRSYNC;
     await sys.mount(options.fsname, target, `fuse.${options.subtype}`, flags, data.join(','));
@@ -110,6 +112,8 @@ async function withHelper(target: string, options: KernelMountOptions): Promise<
   if (options.readonly) list.push('ro');
   if (options.noexec) list.push('noexec');
   if (options.noatime) list.push('noatime');
+  // A helper that does not know it refuses it, rather than to mount what follows symlinks.
+  if (options.nosymfollow) list.push('nosymfollow');
   if (options.sync) list.push('sync');
   if (options.dirsync) list.push('dirsync');
   if (options.nosuid === false) list.push('suid');

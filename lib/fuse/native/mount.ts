@@ -104,6 +104,7 @@ function optionList(bridge: Bridge, o: NativeMountOptions): string[] {
   if (o.readonly) list.push('ro');
   if (o.noexec) list.push('noexec');
   if (o.noatime) list.push('noatime');
+  if (o.nosymfollow) list.push('nosymfollow');
   if (o.sync) list.push('sync');
   if (o.dirsync) list.push('dirsync');
   if (o.nosuid === false) list.push('suid');
