@@ -130,6 +130,13 @@ class Locker {
   }
 }
 
+/** Whether every thread of a process has been stopped (proc(5)): some may still answer after the signal was sent. */
+function standsStill(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((tid) =>
+    / T /.test(readFileSync(`/proc/${pid}/task/${tid}/stat`, 'utf8').replace(/^.*\)/s, '')),
+  );
+}
+
 /** What ends a mount whatever waits in it (Documentation/filesystems/fuse). */
 async function abortConnection(directory: string): Promise<void> {
   const line = readFileSync('/proc/self/mountinfo', 'utf8')
@@ -492,6 +499,7 @@ requires('mount', 'diod')('a mount whose server', () => {
     try {
       await once(child.stdout, 'data');
       server.process.child.kill('SIGSTOP');
+      await expect.poll(() => standsStill(server.process.pid)).toBe(true);
       child.stdin.write('x');
       await expect.poll(() => mounting.counters().pending, { timeout: 20_000 }).toBeGreaterThan(0);
       child.kill('SIGKILL');
