@@ -49,7 +49,11 @@ write(JSON.stringify(results));`;
  * what this is for. In a process each where nothing may be skipped.
  */
 export async function ninepInTurn(lines: readonly (readonly string[])[]): Promise<Pick<RunResult, 'code' | 'stdout' | 'stderr'>[]> {
-  if (inFull(true, false)) return Promise.all(lines.map((line) => ninep(line, { check: false })));
+  if (inFull(true, false)) {
+    const results: RunResult[] = [];
+    for (const line of lines) results.push(await ninep(line, { check: false }));
+    return results;
+  }
   await ensureBuilt();
   return JSON.parse((await node(IN_TURN, [JSON.stringify({ main, lines })])).stdout);
 }
