@@ -15,7 +15,7 @@ export async function cliReadme(): Promise<string> {
     '# ninep, command by command',
     MARK,
     [
-      'Every command exits with 0, with 1 after a failure (one line on stderr: `ninep: WHAT: WHY (ENAME)`), or with 2 for a wrong command line.',
+      'Every command exits with 0, with 1 after a failure (one line on stderr: `ninep: WHAT: WHY (ENAME)`), with 2 for a wrong command line, or with 130 after an interruption (Ctrl-C, SIGTERM, SIGHUP).',
       'An ADDRESS is',
     ].join('\n'),
     [
