@@ -1,6 +1,7 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { QTDIR } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError, errnoOf } from '../protocol/error.js';
+import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
 import { LookAhead } from './ahead.js';
 import { attrOf, remember, WANTED } from './attributes.js';
@@ -94,6 +95,24 @@ export class Bridge {
     node.lookups++;
     this.shrinker?.grown();
     return { nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout, attrValid, attr };
+  }
+
+  /**
+   * A name as a LOOKUP would have it, from a listing that was asked for at `at` (performance.now), where that told enough; undefined where the server must be
+   * asked. It is believed for no longer than if it had been asked for then.
+   */
+  listed(parent: Node, name: string, { attributes, bare }: Pick<EntryPlus, 'attributes' | 'bare'>, at: number): EntryReply | undefined {
+    if (attributes === undefined) return undefined;
+    const { qid, nlink } = attributes;
+    const node = this.tree.clearFor(parent, name, qid, nlink, (qid.type & QTDIR) !== 0);
+    if (node === undefined || node.touchedAt >= at || node.behind?.busy) return undefined;
+    const reply = this.entry(node, attributes, at);
+    if (bare) this.bare(node, at);
+    this.tree.nodes.link(node, parent, name);
+    const age = performance.now() - at;
+    reply.entryValid = Math.max(0, reply.entryValid - age);
+    reply.attrValid = Math.max(0, reply.attrValid - age);
+    return reply;
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Fid, RequestOptions } from '../client/index.js';
-import { L_O_DIRECTORY, L_O_RDONLY, QTDIR } from '../protocol/constants.js';
+import { L_O_DIRECTORY, L_O_RDONLY } from '../protocol/constants.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import { textBytes } from '../protocol/text.js';
 import type { DirectoryEntry } from '../protocol/types.js';
@@ -78,22 +78,6 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     if (last === undefined) return;
     handle.after = last.entry.offset;
     handle.ahead = handle.ahead.slice(count);
-  }
-
-  /** The entry as a LOOKUP would have it, where the listing told enough. */
-  function toldOf(parent: Node, { entry, attributes, bare }: EntryPlus, at: number): EntryReply | undefined {
-    if (attributes === undefined) return undefined;
-    const { qid, nlink } = attributes;
-    const node = tree.clearFor(parent, entry.name, qid, nlink, (qid.type & QTDIR) !== 0);
-    if (node === undefined || node.touchedAt >= at || node.behind?.busy) return undefined;
-    const reply = bridge.entry(node, attributes, at);
-    if (bare) bridge.bare(node, at);
-    nodes.link(node, parent, entry.name);
-    // It is believed for no longer than if it had just been asked for then.
-    const age = performance.now() - at;
-    reply.entryValid = Math.max(0, reply.entryValid - age);
-    reply.attrValid = Math.max(0, reply.attrValid - age);
-    return reply;
   }
 
   /** The same from the server; undefined where it cannot be looked up, which then waits for whoever wants it. */
@@ -205,7 +189,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         for (const [index, one] of fitting.entries()) {
           const { name } = one.entry;
           const looked = allowed && name !== '.' && name !== '..';
-          const reply = looked && fresh ? toldOf(parent, one, at) : undefined;
+          const reply = looked && fresh ? bridge.listed(parent, one.entry.name, one, at) : undefined;
           found.push(reply);
           if (looked && reply === undefined) missing.push(index);
         }

@@ -1,5 +1,5 @@
 import type { Fid, RequestOptions } from '../client/index.js';
-import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, QTDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
+import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
@@ -257,21 +257,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const user = tree.userOf(request);
       bridge.interest.lookedUp(parent);
       const seen = bridge.ahead.take(parent, name, user);
-      if (seen !== undefined) {
-        const { attributes, bare, at } = seen;
-        const { qid, nlink } = attributes;
-        const node = tree.clearFor(parent, name, qid, nlink, (qid.type & QTDIR) !== 0);
-        if (node !== undefined && node.touchedAt < at && !node.behind?.busy) {
-          const age = request.at - at;
-          const reply = bridge.entry(node, attributes, at);
-          if (bare) bridge.bare(node, at);
-          nodes.link(node, parent, name);
-          reply.entryValid = Math.max(0, reply.entryValid - age);
-          reply.attrValid = Math.max(0, reply.attrValid - age);
-          return reply;
-        }
-      }
-      return lookedUp(parent, name, user, request);
+      const told = seen && bridge.listed(parent, name, seen, seen.at);
+      return told ?? lookedUp(parent, name, user, request);
     },
 
     async create({ name, flags, ...wanted }, request) {
