@@ -2,6 +2,7 @@ import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { NONUNAME } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
+import { unlessKilled } from './interrupts.js';
 import type { Request } from './kernel/request.js';
 import { type Node, Nodes } from './nodes.js';
 import { Clunker, Pin } from './pins.js';
@@ -236,7 +237,7 @@ export class Tree {
         () => this.#roots.delete(user),
       );
     }
-    await (options?.signal === undefined ? attaching : abortable(attaching, options.signal));
+    await (options?.signal === undefined ? attaching : unlessKilled(attaching, options.signal));
     const pin = this.#rootPins.get(user);
     if (pin === undefined) throw new ErrnoError('EACCES');
     return pin.hold();
@@ -307,12 +308,4 @@ export function staleIfGone(error: unknown): unknown {
   if (error instanceof ErrnoError && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
     return new ErrnoError('ESTALE', {}, { cause: error });
   return error;
-}
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => reject(new ErrnoError('EINTR'));
-    signal.addEventListener('abort', aborted, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
-  });
 }
