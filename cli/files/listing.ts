@@ -37,8 +37,7 @@ export function timeText(time: Date): string {
 
 /** Names and paths for a terminal: control characters would be obeyed by it. Programs that read a pipe get them as they are. */
 export function printable(text: string, stream: { isTTY?: boolean } = process.stdout): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
-  return stream.isTTY ? text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?') : text;
+  return stream.isTTY ? text.replace(/\p{Cc}/gu, '?') : text;
 }
 
 /** What `--json` says of a file, in ls, find, tree and stat alike. */

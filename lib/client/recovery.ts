@@ -93,7 +93,7 @@ export class Recovery {
     this.#watch(session);
   }
 
-  /** Milliseconds of silence; 0: any. */
+  /** Milliseconds of silence that are borne; 0: without end. */
   get #patience(): number {
     return (this.#options.silence ?? SILENCE) * 1000;
   }

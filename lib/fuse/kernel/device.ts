@@ -164,7 +164,7 @@ export class Device {
     const nodeid = decoder.u64();
     const request = new Request(unique, nodeid, decoder.u32(), decoder.u32(), decoder.u32());
     // total_extlen and padding: no extension of a request was agreed on.
-    decoder.skip(4);
+    decoder.unused(4);
     if (count < IN_HEADER_SIZE || length !== count) {
       this.close(new SystemError(EPROTO, 'read', '/dev/fuse'));
       return;
@@ -256,7 +256,7 @@ export class Device {
         return;
       case BATCH_FORGET: {
         const count = decoder.u32();
-        decoder.skip(4);
+        decoder.unused(4);
         for (let index = 0; index < count && decoder.left >= 16; index++) this.#operations.forget(decoder.u64(), decoder.u64());
         return;
       }

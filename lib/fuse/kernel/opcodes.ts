@@ -31,7 +31,7 @@ const read = (from: Decoder) => {
   const offset = from.u64();
   const size = from.u32();
   // read_flags and lock_owner, by which only mandatory locks would go.
-  from.skip(12);
+  from.unused(12);
   return { fh, offset, size, flags: from.u32() };
 };
 
@@ -41,15 +41,15 @@ const write = (from: Decoder) => {
   const size = from.u32();
   const writeFlags = from.u32();
   // lock_owner, likewise.
-  from.skip(8);
+  from.unused(8);
   const flags = from.u32();
-  from.skip(4);
+  from.unused(4);
   return { fh, offset, writeFlags, flags, data: from.payload(size) };
 };
 
 const setattr = (from: Decoder) => {
   const valid = from.u32();
-  from.skip(4);
+  from.unused(4);
   const fh = from.u64();
   const size = from.u64();
   const lockOwner = from.big();
@@ -60,7 +60,7 @@ const setattr = (from: Decoder) => {
   const mtime = { sec: mtimeSec, nsec: from.u32() };
   const ctime = { sec: ctimeSec, nsec: from.u32() };
   const mode = from.u32();
-  from.skip(4);
+  from.unused(4);
   return { valid, fh, size, lockOwner, atime, mtime, ctime, mode, uid: from.u32(), gid: from.u32() };
 };
 
@@ -86,7 +86,7 @@ export const opcodes = {
     3,
     (from) => {
       const flags = from.u32();
-      from.skip(4);
+      from.unused(4);
       return { flags, fh: from.u64() };
     },
     (to, reply: AttrReply) => putAttrReply(to, reply),
@@ -102,7 +102,7 @@ export const opcodes = {
     8,
     (from) => {
       const body = { mode: from.u32(), rdev: from.u32(), umask: from.u32() };
-      from.skip(4);
+      from.unused(4);
       return { ...body, name: from.string() };
     },
     (to, reply: EntryReply) => putEntry(to, reply),
@@ -145,7 +145,7 @@ export const opcodes = {
       const size = from.u32();
       const flags = from.u32();
       const setxattrFlags = from.u32();
-      from.skip(4);
+      from.unused(4);
       return { flags, setxattrFlags, name: from.string(), value: from.copy(size) };
     },
     none,
@@ -154,7 +154,7 @@ export const opcodes = {
     22,
     (from) => {
       const size = from.u32();
-      from.skip(4);
+      from.unused(4);
       return { size, name: from.string() };
     },
     sizedReply,
@@ -165,7 +165,7 @@ export const opcodes = {
     25,
     (from) => {
       const fh = from.u64();
-      from.skip(8);
+      from.unused(8);
       return { fh, lockOwner: from.big() };
     },
     none,
@@ -229,7 +229,7 @@ export const opcodes = {
     (from) => {
       const newDirectory = from.u64();
       const flags = from.u32();
-      from.skip(4);
+      from.unused(4);
       return { newDirectory, flags, name: from.string(), newName: from.string() };
     },
     none,
@@ -260,7 +260,7 @@ export const opcodes = {
     52,
     (from) => {
       const flags = from.u32();
-      from.skip(4);
+      from.unused(4);
       return { flags, fh: from.u64(), statxFlags: from.u32(), mask: from.u32() };
     },
     putStatx,

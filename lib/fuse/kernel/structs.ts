@@ -48,8 +48,8 @@ export class Decoder {
     return at;
   }
 
-  /** Passes over bytes: where nothing is said beside it, padding of the structure (linux/fuse.h: padding, dummy, unused, reserved). */
-  skip(size: number): void {
+  /** Passes over bytes that mean nothing here: where nothing is said beside it, what linux/fuse.h calls padding, dummy, unused or reserved. */
+  unused(size: number): void {
     this.#take(size);
   }
 
