@@ -116,8 +116,9 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     try {
       const opening = pin.fid.open(wire, o);
       if (!look) {
+        const prefetch = size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
         await opening;
-        return { pin, attributes: undefined, prefetch: undefined };
+        return { pin, attributes: undefined, prefetch };
       }
       // The fid is there already, so none of them waits for another.
       const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
@@ -255,7 +256,9 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const cacheless = (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) !== 0;
       const untouched = request.at > node.touchedAt && !node.behind?.busy;
       if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless && untouched) {
-        handle.prefetch = result.prefetch?.size === known.size ? result.prefetch : new Prefetch(pin.fid, known.size, bridge.buffers);
+        const { prefetch } = result;
+        const fits = prefetch !== undefined && prefetch.size === known.size;
+        handle.prefetch = (fits ? prefetch : new Prefetch(pin.fid, known.size, bridge.buffers)).opened();
       }
       return { fh, flags: how };
     },

@@ -4,7 +4,7 @@ import { Lent } from './kernel/structs.js';
 
 /** Files up to this size, in bytes, are read while their open is being answered. */
 export const PREFETCH_MAX = 64 * 1024;
-/** How long that may wait for the read it was done for, in ms. */
+/** How long after the open that may wait for the read it was done for, in ms. */
 const LIFETIME = 50;
 const PAGE = 4096;
 
@@ -12,7 +12,7 @@ const PAGE = 4096;
 export class Prefetch {
   /** The file's size, in bytes, that it goes by. */
   readonly size: number;
-  readonly #at = performance.now();
+  #openedAt = 0;
   readonly #room: number;
   readonly #buffer: Uint8Array;
   readonly #buffers: ReadBuffers;
@@ -29,9 +29,15 @@ export class Prefetch {
     this.#count.catch(() => {});
   }
 
+  /** The open is answered now, however long that took. To be called before `take`. */
+  opened(): this {
+    this.#openedAt = performance.now();
+    return this;
+  }
+
   /** What a read of `size` bytes at the beginning is to be given; undefined where this does not tell. To be called once. */
   async take(size: number): Promise<Lent | undefined> {
-    if (performance.now() - this.#at > LIFETIME) return undefined;
+    if (performance.now() - this.#openedAt > LIFETIME) return undefined;
     const count = await this.#count;
     // A full buffer does not say whether more follows.
     if (count === this.#room && size > count) return undefined;

@@ -311,6 +311,43 @@ for (const ordered of [false, true]) {
   });
 }
 
+describe('a small file is read while it is being opened', () => {
+  test('by what is asked for with the open', async () => {
+    await end();
+    await begin({}, true);
+    const asked: string[] = [];
+    const shut = door();
+    hold = (method) => {
+      if (method === 'open' || method === 'read') asked.push(method);
+      return method === 'open' ? shut.promise : undefined;
+    };
+    const { nodeid } = await lookup(ROOT_ID, 'f');
+    const { bytesOut } = client.session.counters;
+    const opening = open(nodeid);
+    await vi.waitFor(() => expect(asked).toEqual(['open']));
+    // Everything has been sent, and the server keeps the order.
+    const sent = client.session.counters.bytesOut - bytesOut;
+    shut.open();
+    const { fh } = await opening;
+    expect(await read(nodeid, fh)).toBe('content');
+    expect(client.session.counters.bytesOut - bytesOut).toBe(sent);
+    expect(asked).toEqual(['open', 'read']);
+    await release(nodeid, fh);
+  });
+
+  test.each([false, true])('and anew after somebody wrote to it (with the open: %s)', async (ordered) => {
+    await end();
+    await begin({}, ordered);
+    const { nodeid } = await lookup(ROOT_ID, 'f');
+    const { fh } = await open(nodeid);
+    const writer = await open(nodeid, 1);
+    await write(nodeid, writer.fh, 0, 'CON');
+    expect(await read(nodeid, fh)).toBe('CONtent');
+    await release(nodeid, fh);
+    await release(nodeid, writer.fh);
+  });
+});
+
 describe('writes that are answered before the server has', () => {
   beforeEach(async () => {
     await end();
