@@ -52,6 +52,7 @@ interface Scan {
 export class LookAhead {
   readonly #bridge: Bridge;
   readonly #scans = new Map<Node, Scan>();
+  readonly #rounds = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(bridge: Bridge) {
@@ -104,7 +105,8 @@ export class LookAhead {
       scan.offset = 0n;
     }
     scan.misses = 0;
-    void this.#round(parent, scan);
+    const round = this.#round(parent, scan).finally(() => this.#rounds.delete(round));
+    this.#rounds.add(round);
   }
 
   /** A name of a directory is changed through this mount. */
@@ -122,10 +124,12 @@ export class LookAhead {
     for (const { parent, name } of node.links) this.changedName(parent, name);
   }
 
-  stop(): void {
+  /** Nothing is known from now on. Resolves when whatever was looked at is done, and its fids are the clunker's. */
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#scans.clear();
+    await Promise.all(this.#rounds);
   }
 
   #sweep(): void {

@@ -227,10 +227,10 @@ export class Bridge {
   /** Ends every fid and handle there is. */
   async close(): Promise<void> {
     this.#interrupts.stop();
-    this.ahead.stop();
+    const stopped = this.ahead.stop();
     for (const handle of this.files.values()) handle.pin.end();
     for (const handle of this.directories.values()) handle.pin.end();
-    await this.tree.close();
+    await this.tree.close(stopped);
   }
 }
 

@@ -243,8 +243,8 @@ export class Tree {
     return pin.hold();
   }
 
-  /** Ends every fid. The client's root stays. */
-  async close(): Promise<void> {
+  /** Ends every fid, also those that come to be until `others` resolves. The client's root stays. */
+  async close(others: Promise<void>): Promise<void> {
     for (const node of this.nodes.values()) this.unpin(node);
     for (const pin of this.#rootPins.values()) if (pin.fid !== this.client.root) pin.end();
     this.#rootPins.clear();
@@ -253,7 +253,7 @@ export class Tree {
     const enough = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, LAST_CLUNKS);
     });
-    await Promise.race([this.clunker.idle(), enough]);
+    await Promise.race([others.then(() => this.clunker.idle()), enough]);
     clearTimeout(timer);
   }
 
