@@ -2,6 +2,7 @@ import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { NONUNAME } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
+import { WANTED } from './attributes.js';
 import { unlessKilled } from './interrupts.js';
 import type { Request } from './kernel/request.js';
 import { type Node, Nodes } from './nodes.js';
@@ -274,7 +275,29 @@ export class Tree {
     if (known === undefined || link === undefined) return this.nodes.add(qid);
     if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
     this.nodes.unlink(link.parent, link.name);
-    return known;
+    if (!directory || (await this.#isStill(known, options))) return known;
+    // What the kernel believes to be in the one that is gone must not be found in the other.
+    this.nodes.orphan(known);
+    return this.nodes.add(qid);
+  }
+
+  /**
+   * Whether a node that has lost its name is the file it was, as far as one of its fids can tell: a server that keeps no more than paths in them lets a
+   * directory's inode number be used again. Without fids nobody has used it for long.
+   */
+  async #isStill(node: Node, options: RequestOptions | undefined): Promise<boolean> {
+    for (const pin of node.pins?.values() ?? []) {
+      pin.hold();
+      try {
+        return node.is((await pin.fid.getattr(WANTED, options)).qid);
+      } catch (error) {
+        if (staleIfGone(error) === error && (error as NodeJS.ErrnoException).code !== 'ESTALE') throw error;
+        return false;
+      } finally {
+        pin.drop();
+      }
+    }
+    return true;
   }
 
   /** The same where it is clear without asking the server. */
