@@ -19,6 +19,7 @@ const NOWHERE = -1n;
 
 /** An open directory. Cookies are the kernel's own, so that they stay true whatever is made or removed meanwhile. */
 export class LocalDirectory extends Opened {
+  protected readonly writes = false;
   /** What the kernel gave last; it follows the cookie #cookie. */
   #dirents: Dirents | undefined;
   #cookie = 0n;

@@ -9,6 +9,8 @@ import { fail, must } from './fail.js';
 import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
 
+const EINTR = -4;
+
 /** What open files and open directories have in common. */
 export abstract class Opened implements BackendFile {
   readonly iounit = 0;
@@ -17,6 +19,7 @@ export abstract class Opened implements BackendFile {
   protected fd: number;
   #users = 0;
   #closing = false;
+  #closed: ((outcome: Awaitable<void>) => void) | undefined;
 
   constructor(node: LocalNode, fd: number) {
     this.node = node;
@@ -47,7 +50,10 @@ export abstract class Opened implements BackendFile {
     if (this.fd < 0 || this.#closing) return;
     this.#closing = true;
     this.released();
-    if (this.#users === 0) this.#end();
+    if (this.#users === 0) return this.#end();
+    return new Promise((resolve) => {
+      this.#closed = resolve;
+    });
   }
 
   /** Whether `close` was called. */
@@ -57,6 +63,9 @@ export abstract class Opened implements BackendFile {
 
   /** Gives up what goes with being open. */
   protected released(): void {}
+
+  /** Whether its closing may fail to write what was taken before. */
+  protected abstract readonly writes: boolean;
 
   /** The descriptor, unless it is closed. */
   protected opened(): number {
@@ -70,19 +79,32 @@ export abstract class Opened implements BackendFile {
     this.#users++;
     return answer.finally(() => {
       this.#users--;
-      if (this.#closing && this.#users === 0) this.#end();
+      if (this.#closing && this.#users === 0) this.#closed?.(this.#end());
     });
   }
 
-  #end(): void {
+  #end(): Awaitable<void> {
     const { fd, node } = this;
-    if (fd < 0) return;
+    if (fd < 0) return undefined;
     this.fd = -1;
     // To close may mean to write back: where that takes a file server, not on this thread.
-    if (node.device.here(Date.now())) closeNow(fd);
-    else node.tree.background(node.device, (work) => work.close(fd)).catch(() => {});
+    if (node.device.here(Date.now())) {
+      closeNow(fd);
+      node.release();
+      return undefined;
+    }
+    const closed = node.tree.background(node.device, (work) => work.close(fd));
     node.release();
+    if (this.writes) return closed.then(written);
+    closed.catch(() => {});
+    return undefined;
   }
+}
+
+/** That a file system was full, or its server gone, may show when a file is closed and not before (close(2)). */
+function written(result: number): void {
+  // The descriptor is gone, and what was written is not lost.
+  if (result !== EINTR) must(result);
 }
 
 /** An open regular file. */
@@ -96,6 +118,10 @@ export class LocalFile extends Opened {
     super(node, fd);
     this.truncates = (flags & L_O_TRUNC) !== 0;
     this.access = flags & L_O_ACCMODE;
+  }
+
+  protected get writes(): boolean {
+    return this.access !== L_O_RDONLY;
   }
 
   /** Into the page cache a write is no more than the copy that would have to be kept for another thread. */

@@ -293,7 +293,7 @@ export class LocalNode implements BackendNode {
       if (file.truncates) yield* model.disarm(work, this, held);
       return file;
     } catch (error) {
-      file.close();
+      Promise.resolve(file.close()).catch(() => {});
       throw error;
     }
   }

@@ -1,4 +1,5 @@
-// A FUSE file system that hangs: a file `ok` of five bytes; looking up `hang…` and reading `stuck` are never answered. Argument: where to mount it.
+// A FUSE file system that hangs: a file `ok` of five bytes; looking up `hang…` and reading `stuck` are never answered. `full` takes what is
+// written to it, and tells of the disk that is full when it is closed, as network file systems do. Argument: where to mount it.
 
 import { openSync, read, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,6 +14,7 @@ const ROOT = 1n;
 const FILES = new Map([
   ['ok', 2n],
   ['stuck', 3n],
+  ['full', 4n],
 ]);
 
 function attributes(into, at, nodeid) {
@@ -56,9 +58,14 @@ const OPCODES = {
   15: (unique, nodeid) => {
     if (nodeid !== 3n) answer(unique, 0, Buffer.from('hello'));
   },
+  16: (unique, _nodeid, body) => {
+    const out = Buffer.alloc(8);
+    out.writeUInt32LE(body.readUInt32LE(16), 0);
+    answer(unique, 0, out);
+  },
   17: (unique) => answer(unique, 0, Buffer.alloc(80)),
   18: (unique) => answer(unique, 0),
-  25: (unique) => answer(unique, 0),
+  25: (unique, nodeid) => answer(unique, nodeid === 4n ? -28 : 0),
   26: (unique) => {
     const out = Buffer.alloc(64);
     out.writeUInt32LE(7, 0);

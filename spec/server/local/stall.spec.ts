@@ -1,8 +1,11 @@
 import { promises } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { L_O_RDONLY, L_O_WRONLY } from '../../../lib/protocol/constants.js';
 import { localBackend } from '../../../lib/server/local/index.js';
+import { Server } from '../../../lib/server/server.js';
 import { launch } from '../../support/launcher.js';
+import { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
 import { caller, Exported } from './exported.js';
@@ -49,5 +52,36 @@ requires('mount')('a file system that hangs', () => {
     for (const node of [ok, stuck, root]) node.release();
     await expect.poll(() => backend.counts().held, { timeout: 30_000 }).toBe(0);
     await backend.close();
+  });
+});
+
+requires('mount')('a file system that tells of its full disk when a file is closed', () => {
+  test('is heard by who wrote to the file, and by nobody else', async () => {
+    await using directory = new TemporaryDirectory('local');
+    const daemon = await launch({
+      command: process.execPath,
+      args: [fileURLToPath(new URL('hanging.mjs', import.meta.url)), directory.path],
+      ready: { line: /mounted/ },
+      stopSignal: 'SIGKILL',
+    });
+    const backend = await localBackend(directory.path);
+    const errors: unknown[] = [];
+    {
+      await using server = new Server({ exports: { tree: backend }, log: (event) => event.type === 'error' && errors.push(event.error) });
+      const c = await RawClient.attached(server);
+      const reads = await c.open('full', L_O_RDONLY);
+      expect(await c.outcome('Tclunk', { fid: reads })).toBe('ok');
+      const writes = await c.open('full', L_O_WRONLY);
+      await c.call('Twrite', { fid: writes, offset: 0, data: Buffer.from('hello') });
+      expect(await c.outcome('Tclunk', { fid: writes })).toBe('ENOSPC');
+      // The fid is gone all the same.
+      expect(await c.outcome('Tclunk', { fid: writes })).toBe('EBADF');
+      // Where nobody waits for the end, the log has it.
+      const left = await c.open('full', L_O_WRONLY);
+      await c.call('Twrite', { fid: left, offset: 0, data: Buffer.from('hello') });
+    }
+    expect(errors).toMatchObject([{ code: 'ENOSPC' }]);
+    expect(backend.counts()).toMatchObject({ held: 0, locks: 0 });
+    await daemon.stop();
   });
 });
