@@ -44,6 +44,34 @@ test('bytes and files beyond the quota are ENOSPC, and removing gives room', asy
   expect((await c.call('Tread', { fid: hole, offset: 2 ** 51, count: 10 })).data).toEqual(new Uint8Array(10));
 });
 
+test('whatever a client can have remembered is part of the quota: names, targets, and the names of attributes', async () => {
+  const { tree, server, c } = await attached({ maxBytes: 1000, maxFiles: 4 });
+  await using _ = server;
+  const before = tree.counts();
+  await c.write('f', '');
+  const fid = await c.walk('f');
+  const link = (name: string) => c.outcome('Tlink', { dfid: 0, fid, name });
+  expect([await link('g'), await link('h'), await link('i')]).toEqual(['ok', 'ok', 'ENOSPC']);
+  await c.call('Tunlinkat', { dirfd: 0, name: 'f', flags: 0 });
+  expect(tree.counts().files).toBe(3);
+  const symlink = (name: string, size: number) => c.outcome('Tsymlink', { dfid: 0, name, symtgt: 't'.repeat(size), gid: 0 });
+  expect([await symlink('long', 1001), await symlink('s', 600)]).toEqual(['ENOSPC', 'ok']);
+  expect(tree.counts()).toMatchObject({ files: 4, bytes: 600 });
+  const xattr = async (name: string) => {
+    const at = await c.walk('g');
+    await c.call('Txattrcreate', { fid: at, name, attrSize: 0, flags: 1 });
+    return c.outcome('Tclunk', { fid: at });
+  };
+  expect([await xattr(`user.${'x'.repeat(200)}`), await xattr(`user.${'y'.repeat(200)}`)]).toEqual(['ok', 'ENOSPC']);
+  expect(tree.counts().bytes).toBe(805);
+  await c.call('Trenameat', { olddirfid: 0, oldname: 's', newdirfid: 0, newname: 'g' });
+  await c.call('Tunlinkat', { dirfd: 0, name: 'h', flags: 0 });
+  expect(tree.counts()).toMatchObject({ files: 3, bytes: 805 });
+  await c.clunk(fid);
+  await c.call('Tunlinkat', { dirfd: 0, name: 'g', flags: 0 });
+  expect(tree.counts()).toMatchObject({ files: before.files, bytes: 0 });
+});
+
 test('permissions are enforced where that was asked for, and not otherwise', async () => {
   for (const enforcePermissions of [true, false]) {
     const { tree, server, c } = await attached({ enforcePermissions }, 1000);

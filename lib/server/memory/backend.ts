@@ -5,9 +5,9 @@ import type { Produce, Volume } from './inode.js';
 import { Quota } from './quota.js';
 
 export interface MemoryOptions {
-  /** Bytes of content and extended attributes at most; beyond is ENOSPC. 1 GiB if not given. */
+  /** Bytes of content, symlinks' targets and extended attributes at most; beyond is ENOSPC. 1 GiB if not given. */
   maxBytes?: number;
-  /** Files at most, of every kind; beyond is ENOSPC. 1,048,576 if not given. */
+  /** Files at most, of every kind, and names that files have beside their first; beyond is ENOSPC. 1,048,576 if not given. */
   maxFiles?: number;
   /** Whether permission bits are enforced for clients other than uid 0. They are not if not given: 9P's ids are only claimed. */
   enforcePermissions?: boolean;
@@ -19,9 +19,9 @@ export interface MemoryOptions {
 
 /** What a tree in memory holds at the moment. */
 export interface MemoryCounts {
-  /** Files, the root included, and those that are unlinked but still held. */
+  /** Files, the root included, and those that are unlinked but still held; and names beside the first. */
   files: number;
-  /** Bytes of content and extended attributes. */
+  /** Bytes of content, symlinks' targets and extended attributes. */
   bytes: number;
   /** Holders of nodes: fids and open files. 0 when nobody is attached. */
   held: number;

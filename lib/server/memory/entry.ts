@@ -216,6 +216,8 @@ export class Entry implements BackendNode {
     if (target.inode.isDirectory) throw failure('EPERM');
     if (target.inode.attributes.nlink === 0) throw failure('ENOENT');
     this.#demandRoomFor(name, caller);
+    // As in tmpfs(5): every name takes memory, so the second of a file counts as one more.
+    this.inode.volume.quota.addFile();
     this.#adopt(new Entry(target.inode, name, this));
     target.inode.altered();
   }
@@ -289,6 +291,7 @@ export class Entry implements BackendNode {
       this.#countSubdirectories(-1);
     } else {
       inode.attributes.nlink--;
+      if (inode.attributes.nlink > 0) inode.volume.quota.removeFile();
     }
     inode.altered();
     inode.reap();

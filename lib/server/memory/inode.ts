@@ -71,13 +71,17 @@ export class Inode {
   #gone = false;
 
   constructor(volume: Volume, mode: number, uid: number, gid: number, more: { rdev?: bigint; target?: string; produce?: Produce } = {}) {
+    const { target = '' } = more;
+    const length = textBytes(target);
+    if (length > 0 && !volume.quota.admits(length)) throw failure('ENOSPC');
     volume.quota.addFile();
+    volume.quota.account(length);
     this.volume = volume;
     const type = mode & S_IFMT;
     this.qid = { type: type === S_IFDIR ? QTDIR : type === S_IFLNK ? QTSYMLINK : QTFILE, version: 1, path: volume.nextInode++ };
     this.pages = type === S_IFREG && more.produce === undefined ? new Pages(volume.quota) : undefined;
     this.directory = type === S_IFDIR ? new Directory() : undefined;
-    this.target = more.target ?? '';
+    this.target = target;
     this.produce = more.produce;
     const time = now();
     this.attributes = {
@@ -88,7 +92,7 @@ export class Inode {
       gid,
       nlink: type === S_IFDIR ? 2 : 0,
       rdev: more.rdev ?? 0n,
-      size: textBytes(this.target),
+      size: length,
       blksize: 4096,
       blocks: 0,
       atime: time,
@@ -131,7 +135,8 @@ export class Inode {
     if (this.#holders > 0 || this.attributes.nlink > 0 || this.#gone) return;
     this.#gone = true;
     this.pages?.truncate(0);
-    for (const value of this.#xattrs?.values() ?? []) this.volume.quota.account(-value.length);
+    for (const [name, value] of this.#xattrs ?? []) this.volume.quota.account(-sizeOf(name, value));
+    this.volume.quota.account(-textBytes(this.target));
     this.#xattrs = undefined;
     this.volume.quota.removeFile();
   }
@@ -245,7 +250,7 @@ export class Inode {
     if ((flags & XATTR_CREATE) !== 0 && old !== undefined) throw failure('EEXIST');
     if ((flags & XATTR_REPLACE) !== 0 && old === undefined) throw failure('ENODATA');
     if (value.length > XATTR_SIZE_MAX) throw failure('E2BIG');
-    const growth = value.length - (old?.length ?? 0);
+    const growth = sizeOf(name, value) - (old === undefined ? 0 : sizeOf(name, old));
     if (growth > 0 && !this.volume.quota.admits(growth)) throw failure('ENOSPC');
     this.#xattrs ??= new Map();
     // listxattr(2) of Linux cannot give more than this, so nothing that could not be listed is taken.
@@ -262,7 +267,7 @@ export class Inode {
     const old = this.#xattrs?.get(name);
     if (old === undefined) throw failure('ENODATA');
     this.#xattrs?.delete(name);
-    this.volume.quota.account(-old.length);
+    this.volume.quota.account(-sizeOf(name, old));
     this.altered();
   }
 
@@ -283,6 +288,11 @@ export class Inode {
     this.#locks.release(owner);
     if (this.#locks.empty) this.#locks = undefined;
   }
+}
+
+/** What an attribute takes of the quota: its name, too, for one without a value must not be had for nothing. */
+function sizeOf(name: string, value: Uint8Array): number {
+  return textBytes(name) + value.length;
 }
 
 /** xattr(7): a name is in a namespace. An ACL (`system.`) would have to mean something, and nothing here looks at ACLs. */
