@@ -26,7 +26,7 @@ interface Waiter {
   grant(status: number): void;
 }
 
-/** Ranges one file may hold at once: what a client can make the server remember. */
+/** Ranges that may be held at once, of all files in the process: what clients can make the server remember. */
 const MAX_RANGES = 65536;
 
 function heldOf(owner: object, range: LockRange): Held {
@@ -45,6 +45,8 @@ function heldOf(owner: object, range: LockRange): Held {
  * of one client stand in each other's way, and closing one gives up nothing but its own.
  */
 export class LockTable {
+  /** Ranges that are held in all tables. */
+  static #total = 0;
   #held: Held[] = [];
   #waiters: Waiter[] = [];
 
@@ -66,7 +68,7 @@ export class LockTable {
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
     const want = heldOf(owner, range);
     if (range.type === LOCK_TYPE_UNLCK) {
-      this.#held = this.#without(owner, want.start, want.end);
+      this.#keep(this.#without(owner, want.start, want.end));
       this.#wake();
       return LOCK_SUCCESS;
     }
@@ -108,7 +110,7 @@ export class LockTable {
     if (this.empty) return;
     const waiting = this.#waiters.filter(({ want }) => want.owner === owner);
     this.#waiters = this.#waiters.filter(({ want }) => want.owner !== owner);
-    this.#held = this.#held.filter((held) => held.owner !== owner);
+    this.#keep(this.#held.filter((held) => held.owner !== owner));
     for (const waiter of waiting) waiter.grant(LOCK_ERROR);
     this.#wake();
   }
@@ -150,11 +152,17 @@ export class LockTable {
       return !touches;
     });
     held.push(joined);
-    if (held.length > MAX_RANGES) return LOCK_ERROR;
-    this.#held = held;
+    const more = held.length - this.#held.length;
+    if (more > 0 && LockTable.#total + more > MAX_RANGES) return LOCK_ERROR;
+    this.#keep(held);
     // A write lock turned into a read lock may let others in.
     if (want.type === LOCK_TYPE_RDLCK) this.#wake();
     return LOCK_SUCCESS;
+  }
+
+  #keep(held: Held[]): void {
+    LockTable.#total += held.length - this.#held.length;
+    this.#held = held;
   }
 
   #wake(): void {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LOCK_BLOCKED, LOCK_SUCCESS, LOCK_TYPE_RDLCK, LOCK_TYPE_UNLCK, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
+import { LOCK_BLOCKED, LOCK_ERROR, LOCK_SUCCESS, LOCK_TYPE_RDLCK, LOCK_TYPE_UNLCK, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
 import { LockTable } from '../../lib/server/locks.js';
 
 const signal = () => new AbortController().signal;
@@ -56,4 +56,24 @@ test('neighbours of one owner and type become one range', () => {
     table.lock(owner, { type: LOCK_TYPE_WRLCK, start, length: 1, procId: 1, clientId: '' }, 0, signal);
   }
   expect(table.size).toBe(1);
+  table.release(owner);
+});
+
+test('what all tables together remember has a bound, and room comes back', () => {
+  const tables = Array.from({ length: 260 }, () => new LockTable());
+  const owner = {};
+  const every = (table: LockTable): number[] => {
+    const statuses: number[] = [];
+    for (let start = 0; start < 512; start += 2) {
+      statuses.push(Number(table.lock(owner, { type: LOCK_TYPE_RDLCK, start, length: 1, procId: 1, clientId: '' }, 0, signal)));
+    }
+    return statuses;
+  };
+  const last = tables.map(every).at(-1);
+  expect(new Set(last)).toEqual(new Set([LOCK_ERROR]));
+  expect(tables.reduce((sum, { size }) => sum + size, 0)).toBe(65536);
+  for (const table of tables) table.release(owner);
+  const [one] = tables;
+  expect(one === undefined ? [] : new Set(every(one))).toEqual(new Set([LOCK_SUCCESS]));
+  one?.release(owner);
 });

@@ -27,6 +27,8 @@ const FIRST_PAUSE = 2;
 const LONGEST_PAUSE = 200;
 /** Owners that may hold locks at once: each takes a descriptor. */
 const MOST_OWNERS = 4096;
+/** Ranges that they may hold, all together: the kernel, too, remembers each. */
+const MOST_RANGES = 65536;
 const END = Number.POSITIVE_INFINITY;
 
 /** A range that an owner has locked: [start, end). */
@@ -68,6 +70,7 @@ export class LocalLocks {
   readonly #files = new Map<string, Locked>();
   readonly #opens = new Map<LocalFile, Map<string, Owner>>();
   #owners = 0;
+  #ranges = 0;
 
   constructor(tree: Tree) {
     this.#tree = tree;
@@ -123,6 +126,10 @@ export class LocalLocks {
   *#try(work: Work, open: LocalFile, range: LockRange): Op<number> {
     const owner = yield* this.#owner(work, open, range);
     if (owner === undefined) return range.type === LOCK_TYPE_UNLCK ? LOCK_SUCCESS : LOCK_ERROR;
+    if (range.type !== LOCK_TYPE_UNLCK && this.#ranges >= MOST_RANGES) {
+      this.#settle(owner);
+      return LOCK_ERROR;
+    }
     if (range.type === LOCK_TYPE_WRLCK && !owner.writes && !(yield* this.#widen(work, owner))) return LOCK_BLOCKED;
     owner.busy++;
     try {
@@ -181,26 +188,36 @@ export class LocalLocks {
     closeNow(owner.fd);
     owner.fd = fd;
     owner.writes = true;
-    owner.held = [];
+    this.#keep(owner, []);
     this.#wake(owner.file);
     return true;
   }
 
   /** Keeps account of who holds what. */
   #note(owner: Owner, { type, start, length }: LockRange): void {
-    const end = length === 0 ? END : start + length;
+    const taken: Held = { type, start, end: length === 0 ? END : start + length };
     const held: Held[] = [];
     for (const range of owner.held) {
-      if (range.start >= end || range.end <= start) held.push(range);
-      else {
-        if (range.start < start) held.push({ ...range, end: start });
-        if (range.end > end) held.push({ ...range, start: end });
+      if (range.type === type && range.start <= taken.end && range.end >= taken.start) {
+        // One range with its neighbour, as for the kernel.
+        taken.start = Math.min(taken.start, range.start);
+        taken.end = Math.max(taken.end, range.end);
+      } else if (range.start >= taken.end || range.end <= taken.start) {
+        held.push(range);
+      } else {
+        if (range.start < taken.start) held.push({ ...range, end: taken.start });
+        if (range.end > taken.end) held.push({ ...range, start: taken.end });
       }
     }
-    if (type !== LOCK_TYPE_UNLCK) held.push({ type, start, end });
-    owner.held = held;
+    if (type !== LOCK_TYPE_UNLCK) held.push(taken);
+    this.#keep(owner, held);
     // An unlock, or an exclusive lock that became a shared one, may be what others wait for.
     if (type !== LOCK_TYPE_WRLCK) this.#wake(owner.file);
+  }
+
+  #keep(owner: Owner, held: Held[]): void {
+    this.#ranges += held.length - owner.held.length;
+    owner.held = held;
   }
 
   getlock(open: LocalFile, range: LockRange): Awaitable<LockRange> {
@@ -234,7 +251,7 @@ export class LocalLocks {
     const owners = this.#opens.get(open);
     if (owners === undefined) return;
     for (const owner of [...owners.values()]) {
-      owner.held = [];
+      this.#keep(owner, []);
       this.#settle(owner);
     }
   }

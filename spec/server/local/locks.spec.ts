@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import {
   LOCK_BLOCKED,
+  LOCK_ERROR,
   LOCK_FLAGS_BLOCK,
   LOCK_SUCCESS,
   LOCK_TYPE_RDLCK,
@@ -11,6 +12,7 @@ import {
   LOCK_TYPE_WRLCK,
 } from '../../../lib/protocol/constants.js';
 import type { LockRange } from '../../../lib/protocol/types.js';
+import type { BackendFile } from '../../../lib/server/backend.js';
 import { localBackend } from '../../../lib/server/local/index.js';
 import { markedEnvironment } from '../../support/launcher.js';
 import { caller, Exported, outcome } from './exported.js';
@@ -64,6 +66,34 @@ describe('byte-range locks are the host’s', () => {
     expect(await local.lock(1, 12, 2)).toBe('locked');
     await file.close();
     expect(await local.lock(1, 0, 0)).toBe('locked');
+  });
+
+  test('ranges have a bound, neighbours count as one, and room comes back', async () => {
+    await using e = await Exported.make();
+    const files: BackendFile[] = [];
+    const lockEach = async (file: BackendFile, step: number): Promise<unknown> => {
+      let status: unknown;
+      for (let at = 0; at < 256; at++) status = await file.lock(range(LOCK_TYPE_WRLCK, at * step, 1), 0, caller());
+      return status;
+    };
+    for (let index = 0; index < 258; index++) {
+      await e.create(`f${index}`);
+      files.push(await e.open(`f${index}`, 2));
+    }
+    const [first, second, ...others] = files;
+    if (first === undefined || second === undefined) throw new Error('no files');
+    // One range each.
+    for (const file of [first, second]) expect(await lockEach(file, 1)).toBe(LOCK_SUCCESS);
+    const statuses: unknown[] = [];
+    for (const file of others) statuses.push(await lockEach(file, 2));
+    expect(statuses.slice(0, -1)).toEqual(statuses.slice(0, -1).map(() => LOCK_SUCCESS));
+    expect(statuses.at(-1)).toBe(LOCK_ERROR);
+    expect(await first.lock(range(LOCK_TYPE_UNLCK, 100, 1), 0, caller())).toBe(LOCK_SUCCESS);
+    await second.close();
+    await others[0]?.close();
+    expect(await first.lock(range(LOCK_TYPE_WRLCK, 2000, 1), 0, caller())).toBe(LOCK_SUCCESS);
+    for (const file of files) await file.close();
+    expect(e.backend.counts().locks).toBe(0);
   });
 
   test('a wait ends when a local process lets go, with no unlock of ours', async () => {
