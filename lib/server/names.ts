@@ -2,6 +2,8 @@ import { NAME_MAX } from '../protocol/constants.js';
 import { textBytes } from '../protocol/text.js';
 import { failure } from './errors.js';
 
+/** The longest name of a user or of a client's host, in bytes. Linux has 32 for one and 64 for the other. */
+const WHO_MAX = 255;
 /** The longest target of a symlink, in bytes (limits.h, PATH_MAX without its NUL). */
 const TARGET_MAX = 4095;
 
@@ -30,6 +32,11 @@ export function checkRemovedName(name: string, asDirectory: boolean): void {
   checkName(name);
   if (name !== '.' && name !== '..') return;
   throw failure(asDirectory ? (name === '.' ? 'EINVAL' : 'ENOTEMPTY') : 'EISDIR');
+}
+
+/** Who says to be at the other end: it is remembered with each fid that is attached and each range that is locked. */
+export function checkWho(name: string): void {
+  if (name.length > WHO_MAX / 3 && textBytes(name) > WHO_MAX) throw failure('ENAMETOOLONG');
 }
 
 /** What a symlink is to point to (symlink(2)). */

@@ -87,6 +87,17 @@ describe('attach', () => {
     expect(await d.outcome('Trename', { fid: await d.walk('f'), dfid: 1, name: 'f' })).toBe('EXDEV');
   });
 
+  test('a user’s name has a length that can be remembered with every fid', async () => {
+    const { server } = serverOf();
+    await using _ = server;
+    const c = await RawClient.attached(server);
+    const attach = (fid: number, uname: string) => c.outcome('Tattach', { fid, afid: NOFID, uname, aname: '', nUname: 0 });
+    expect(await attach(1, 'u'.repeat(255))).toBe('ok');
+    for (const uname of ['u'.repeat(256), 'ü'.repeat(128), 'u'.repeat(65_000)]) expect(await attach(2, uname)).toBe('ENAMETOOLONG');
+    // Nothing has taken the number.
+    expect(await attach(2, 'ü'.repeat(127))).toBe('ok');
+  });
+
   test('asks for no authentication, in the way each client understands', async () => {
     const { server } = serverOf();
     await using _ = server;

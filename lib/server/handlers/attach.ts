@@ -3,6 +3,7 @@ import type { Awaitable } from '../backend.js';
 import type { Connection } from '../connection.js';
 import { failure, isPending } from '../errors.js';
 import { type Attached, Fid } from '../fids.js';
+import { checkWho } from '../names.js';
 import type { Request } from '../request.js';
 import { empty, type Handler, nothing } from './handler.js';
 
@@ -17,6 +18,7 @@ export const Tauth: Handler<'Tauth'> = (_connection, _request, { uname }) => {
 export const Tattach: Handler<'Tattach'> = (connection, request, { fid, afid, uname, aname, nUname }) => {
   // Nobody was ever given an afid.
   if (afid !== NOFID) throw failure('EBADF');
+  checkWho(uname);
   const exported = connection.context.exports.find(aname);
   if (exported === undefined) throw failure('ENOENT');
   const { fids } = connection;

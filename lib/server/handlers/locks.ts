@@ -9,6 +9,7 @@ import {
   LOCK_TYPE_WRLCK,
 } from '../../protocol/constants.js';
 import { failure, isPending } from '../errors.js';
+import { checkWho } from '../names.js';
 import type { Handler } from './handler.js';
 
 export const Tlock: Handler<'Tlock'> = (connection, request, { fid: number, flags, ...range }) => {
@@ -23,6 +24,7 @@ export const Tlock: Handler<'Tlock'> = (connection, request, { fid: number, flag
   if (range.type === LOCK_TYPE_WRLCK && access === L_O_RDONLY && !whole) throw failure('EBADF');
   if (range.type > LOCK_TYPE_UNLCK || (flags & ~(LOCK_FLAGS_BLOCK | LOCK_FLAGS_RECLAIM)) !== 0) throw failure('EINVAL');
   if (!Number.isSafeInteger(range.start + range.length)) throw failure('EOVERFLOW');
+  checkWho(range.clientId);
   const mayWait = (flags & LOCK_FLAGS_BLOCK) !== 0 && connection.workload.lockWaits < connection.context.limits.maxLockWaits;
   const status = file.lock(range, mayWait ? flags : flags & ~LOCK_FLAGS_BLOCK, request);
   if (!isPending(status)) return { status };
