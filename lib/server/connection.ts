@@ -185,6 +185,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
       return;
     }
     const request = new Request(tag, type, name as TName, body, this.id);
+    request.bytes = frame.length;
     if (type === Twrite.type) request.cost = (body as Body<'Twrite'>).data.length;
     this.#arrived(request);
   }
@@ -205,7 +206,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
     const high = u32At(head, HEADER_SIZE + 8);
     const offset = high * 0x100000000 + u32At(head, HEADER_SIZE + 4);
     const request = new Request(tag, Twrite.type, 'Twrite', { fid: u32At(head, HEADER_SIZE), offset, data: payload }, this.id);
-    request.cost = payload.length;
+    request.bytes = request.cost = payload.length;
     request.buffer = buffer;
     if (this.#stopping) {
       this.answers.giveBack(request);

@@ -12,7 +12,10 @@ export interface Limits {
   maxRequests: number;
   /** Requests that had arrived when reading stopped, and wait for their turn; and as many Tflush beyond maxRequests. EAGAIN beyond. */
   maxWaiting: number;
-  /** Bytes of payload in requests begun and not answered. Beyond, nothing more is read from the connection. */
+  /**
+   * Bytes of payload in requests begun and not answered, and bytes of those that wait for others in the order that was promised. Beyond either,
+   * nothing more is read from the connection.
+   */
   maxPayload: number;
   /** Locks that wait for their range. Beyond, a lock that would wait is answered LOCK_BLOCKED, and its client asks again. */
   maxLockWaits: number;

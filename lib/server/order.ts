@@ -63,12 +63,18 @@ export class Order {
   /** Who waits for a request. */
   readonly #behind = new Map<Request, Set<Wait>>();
   #places = 0;
+  #bytes = 0;
   /** The client asked for it. */
   kept = false;
 
   /** Requests that wait for others. */
   get size(): number {
     return this.#waits.size;
+  }
+
+  /** Bytes of their messages. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Whether a request that arrives now has to wait; `wait` must follow then. */
@@ -82,6 +88,7 @@ export class Order {
   wait(request: Request): void {
     const wait: Wait = { request, place: this.#places++, on: new Map() };
     this.#waits.set(request, wait);
+    this.#bytes += request.bytes;
     for (const fid of named(request.body)) {
       const blocker = fid === undefined ? undefined : this.#shaping.get(fid);
       if (fid !== undefined && blocker !== undefined) this.#follow(wait, fid, blocker);
@@ -116,7 +123,7 @@ export class Order {
   forget(request: Request): readonly Request[] {
     const wait = this.#waits.get(request);
     if (wait === undefined) return none;
-    this.#waits.delete(request);
+    this.#gone(request);
     for (const blocker of wait.on.values()) this.#behind.get(blocker)?.delete(wait);
     return this.#leave(request, wait.on);
   }
@@ -141,16 +148,22 @@ export class Order {
         else this.#follow(wait, fid, next);
       }
       if (wait.on.size > 0) continue;
-      this.#waits.delete(wait.request);
+      this.#gone(wait.request);
       ready.push(wait);
     }
     // Some may have come to wait for it after others that arrived later.
     return ready.sort((a, b) => a.place - b.place).map((wait) => wait.request);
   }
 
+  #gone(request: Request): void {
+    this.#waits.delete(request);
+    this.#bytes -= request.bytes;
+  }
+
   /** The session is over: nobody waits any more. */
   drop(): void {
     this.#waits.clear();
+    this.#bytes = 0;
     this.#behind.clear();
     this.#shaping.clear();
     this.kept = false;

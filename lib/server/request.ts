@@ -14,6 +14,8 @@ export class Request implements Caller {
   uid = NONUNAME;
   /** Payload bytes it occupies while it is under way. */
   cost = 0;
+  /** Bytes of its message, about, which are remembered for as long as it waits. */
+  bytes = 0;
   /** From the pool: what is being written, or what is read and will be sent. */
   buffer: Uint8Array | undefined;
   /** Waits for something that only another request or a Tflush can bring. */

@@ -64,8 +64,8 @@ export class Workload {
 
   /** Whether no more should be read from the client. */
   get full(): boolean {
-    const { maxRequests } = this.#limits;
-    return this.#waiting.length > 0 || this.#begun >= maxRequests || this.#flushing >= maxRequests;
+    const { maxRequests, maxPayload } = this.#limits;
+    return this.#waiting.length > 0 || this.#begun >= maxRequests || this.#flushing >= maxRequests || this.#order.bytes > maxPayload;
   }
 
   /** Locks that wait for their range. */

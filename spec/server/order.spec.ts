@@ -208,6 +208,34 @@ describe('requests that name what another is making', () => {
     await end(c);
   });
 
+  test('leave no more in memory than the limits allow, and are all answered', async () => {
+    const most = 256 * 1024;
+    const narrow = new Server({
+      exports: { tree: new GatedBackend(tree, (method) => doors.get(method)?.opened) },
+      limits: { grace: 200, maxPayload: most },
+    });
+    const c = await RawClient.attached(narrow);
+    await c.call('Txattrwalk', { fid: 0, newfid: 7, name: ORDERED_XATTR });
+    const door = shut('walk');
+    const walked = c.call('Twalk', walk(1, 'f'));
+    const opened = c.call('Tlopen', { fid: 1, flags: L_O_RDWR });
+    const data = new Uint8Array(32 * 1024).fill(120);
+    const written = Array.from({ length: 64 }, (_, index) => c.call('Twrite', { fid: 1, offset: index * data.length, data }));
+    const names = ['x', 'y'.repeat(30_000)];
+    const refused = Array.from({ length: 64 }, () => c.outcome('Twalk', { fid: 1, newfid: 2, wnames: names }));
+    for (let turns = 0; turns < 200; turns++) await turn();
+    const [{ pending } = { pending: 0 }] = narrow.connections;
+    expect(pending).toBeGreaterThan(most / data.length);
+    expect(pending).toBeLessThan(2 * (most / data.length));
+    door.open();
+    await Promise.all([walked, opened]);
+    for (const { count } of await Promise.all(written)) expect(count).toBe(data.length);
+    expect(new Set(await Promise.all(refused))).toEqual(new Set(['ENAMETOOLONG']));
+    await end(c);
+    await narrow.close();
+    expect(narrow.buffersLent).toBe(0);
+  });
+
   test('the end of the stream ends those that wait', async () => {
     const c = await ordered();
     shut('walk');
