@@ -375,6 +375,8 @@ export class LocalNode implements BackendNode {
     if (replaced !== undefined) yield* tree.keep(work, replaced);
     const toDirfd = yield* to.descriptor(work);
     must(yield* tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName, replaced));
+    // Two names of one file: rename(2) has done nothing. Who is known by one of them only cannot be told by that from who was replaced.
+    if (renamed === undefined && replaced !== undefined && (yield* work.statAt(toDirfd, newName)) >= 0 && replaced.is(work.stat)) return;
     yield* tree.moved(work, this, oldName, to, newName);
   }
 

@@ -11,7 +11,7 @@ import { Door } from '../../support/gated.js';
 import { markedEnvironment } from '../../support/launcher.js';
 import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-import { caller, Exported, outcome, sys } from './exported.js';
+import { caller, changeOf, Exported, outcome, sys } from './exported.js';
 
 const TRIES = sized('NINEP_RACES', 100_000, 2000);
 const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
@@ -201,6 +201,21 @@ describe('nodes keep to their file', () => {
     expect((await node.getattr(0n, caller())).size).toBe(5);
     expect((await e.attributes('a')).size).toBe(10);
     node.release();
+  });
+
+  test.each(models)('when one of its names is renamed to another, which leaves both: %s', async (securityModel) => {
+    await using e = await Exported.make({ securityModel });
+    await e.create('a', { uid: 1000 });
+    await e.at('a', (node) => e.root.link('b', node, caller()));
+    const node = await e.walk('b');
+    await e.root.rename('a', e.root, 'b', caller());
+    expect(await e.names()).toEqual(['a', 'b']);
+    expect(node.name()).toBe('b');
+    expect((await node.getattr(0n, caller())).uid).toBe(1000);
+    await node.setattr(changeOf(SETATTR_MODE, { mode: 0o751 }), caller());
+    node.release();
+    expect((await e.attributes('b')).mode & 0o777).toBe(0o751);
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
 
   test('when few descriptors are allowed, and many nodes and renames', async () => {
