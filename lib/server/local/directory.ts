@@ -167,7 +167,7 @@ export class LocalDirectory extends Opened {
   setattr(change: SetAttributes): Awaitable<void> {
     const { node } = this;
     node.tree.writable();
-    return this.using(node.tree.change(node, node.above, (work) => applyChange(work, node, this.opened(), false, change)));
+    return this.using(node.tree.beside(node, node, (work) => applyChange(work, node, this.opened(), false, change)));
   }
 
   lock(): never {

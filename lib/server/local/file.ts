@@ -191,9 +191,7 @@ export class LocalFile extends Opened {
   setattr(change: SetAttributes): Awaitable<void> {
     const { node } = this;
     node.tree.writable();
-    return this.using(
-      node.tree.change(node, node.above, (work) => applyChange(work, node, this.opened(), this.access !== L_O_RDONLY, change)),
-    );
+    return this.using(node.tree.beside(node, node, (work) => applyChange(work, node, this.opened(), this.access !== L_O_RDONLY, change)));
   }
 
   lock(range: LockRange, flags: number, caller: Caller): Awaitable<number> {

@@ -8,7 +8,7 @@ import { failure } from '../errors.js';
 import { qidType, qidVersion } from './attributes.js';
 import { must } from './fail.js';
 import { LocalFile } from './file.js';
-import type { Owner } from './model.js';
+import { NO_ID, type Owner } from './model.js';
 import { Kept, LocalNode } from './node.js';
 import { hostFlags } from './open.js';
 import type { Work } from './work.js';
@@ -66,6 +66,11 @@ export function* createFile(
       const made = new LocalNode(tree, dir, name, dir.device, S_IFREG, work.stat);
       if (tree.model.mapped) {
         made.mode = owner.mode;
+        made.kept.credentials = {
+          uid: owner.uid === NO_ID ? undefined : owner.uid,
+          gid: owner.gid === NO_ID ? undefined : owner.gid,
+          mode: owner.mode,
+        };
         made.kept.asOf = armed;
       }
       const node = tree.adopt(made, -1);

@@ -9,13 +9,15 @@ import { isServed, namesIn } from './host.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import { type Credentials, formatMetadata, METADATA_DIRECTORY, METADATA_ROOT, mergeCredentials, parseMetadata } from './metadata.js';
 import { Kept, type LocalNode } from './node.js';
-import type { Work } from './work.js';
+import { OVERTAKEN, type Work } from './work.js';
 
 const HELD = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 const OWN = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 /** A metadata file is four short lines. */
 const TEXT_MOST = 4096;
 const NOTHING: Credentials = {};
+/** How often a node's file is read again where a change of its directory came in between. */
+const LOOKS = 8;
 
 /**
  * `mapped-file`: owner, mode and device in a text file of the same name in `.virtfs_metadata` beside the file, the root's in
@@ -29,25 +31,36 @@ export class MappedFileModel extends MappedModel {
   }
 
   protected *load(work: Work, node: LocalNode): Op<Credentials> {
-    const { armed } = Kept;
-    const credentials = yield* this.#read(work, node);
-    node.kept.asOf = armed;
-    return credentials;
-  }
-
-  *#read(work: Work, node: LocalNode): Op<Credentials> {
-    // The name is gone, and so is the file that went with it.
-    if (!node.attached) return node.kept.credentials;
-    const { above } = node;
-    if (above === undefined) return yield* readFile(work, yield* node.descriptor(work), METADATA_ROOT);
-    return yield* readIn(work, yield* above.descriptor(work), node.label);
+    const { kept } = node;
+    for (let looks = 0; looks < LOOKS; looks++) {
+      const { armed } = Kept;
+      const { above, label } = node;
+      // The name is gone, and so is the file that went with it.
+      if (!node.attached || above === undefined) {
+        if (node.attached) kept.credentials = yield* readFile(work, yield* node.descriptor(work), METADATA_ROOT);
+        kept.asOf = armed;
+        return kept.credentials;
+      }
+      const { turn } = above;
+      // While names move, theirs do not move along at once. What is known of a node is not changed by that.
+      if (turn % 2 !== 0) {
+        if (!Number.isNaN(kept.asOf)) return kept.credentials;
+        yield* node.tree.turned(work, above);
+        continue;
+      }
+      const credentials = yield* readIn(work, yield* above.descriptor(work), label);
+      if (above.turn !== turn || node.above !== above || node.label !== label || !node.attached) continue;
+      kept.credentials = credentials;
+      kept.asOf = armed;
+      return credentials;
+    }
+    if (Number.isNaN(kept.asOf)) throw OVERTAKEN;
+    return kept.credentials;
   }
 
   protected *store(work: Work, node: LocalNode, _fd: number, change: Credentials): Op<void> {
-    if (!node.attached) {
-      node.kept.credentials = mergeCredentials(node.kept.credentials, change);
-      return;
-    }
+    node.kept.credentials = mergeCredentials(node.kept.credentials, change);
+    if (!node.attached) return;
     const { above } = node;
     if (above === undefined) yield* writeFile(work, yield* node.descriptor(work), METADATA_ROOT, change);
     else yield* writeIn(work, yield* above.descriptor(work), node.label, change);
@@ -79,7 +92,16 @@ export class MappedFileModel extends MappedModel {
     const linked = yield* work.linkOf(fd, dirfd, name);
     if (linked < 0) return linked;
     const { above } = node;
-    if (!node.attached || above === undefined) return linked;
+    if (!node.attached || above === undefined) {
+      // Its own name is gone, but the file has others, and what is known of it.
+      try {
+        yield* this.found(work, { dirfd, name, fd }, node.kept.credentials);
+        return linked;
+      } catch (error) {
+        yield* work.unlinkat(dirfd, name, false);
+        throw error;
+      }
+    }
     const from = yield* work.openat(yield* above.descriptor(work), METADATA_DIRECTORY, HELD);
     if (from < 0) return linked;
     const to = yield* openDirectory(work, dirfd);

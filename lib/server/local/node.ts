@@ -247,7 +247,7 @@ export class LocalNode implements BackendNode {
 
   setattr(change: SetAttributes): Awaitable<void> {
     this.tree.writable();
-    return this.tree.change(this, this.above, (work) => this.#setattr(work, change));
+    return this.tree.beside(this, this, (work) => this.#setattr(work, change));
   }
 
   *#setattr(work: Work, change: SetAttributes): Op<void> {
@@ -334,7 +334,7 @@ export class LocalNode implements BackendNode {
     this.tree.check(name);
     this.tree.writable();
     const node = this.tree.own(target);
-    return this.tree.change(this, node.above, (work) => this.#link(work, name, node));
+    return this.tree.beside(this, node, (work) => this.#link(work, name, node));
   }
 
   *#link(work: Work, name: string, node: LocalNode): Op<void> {
@@ -418,7 +418,7 @@ export class LocalNode implements BackendNode {
 
   setxattr(name: string, value: Uint8Array, flags: number): Awaitable<void> {
     this.tree.writable();
-    return this.tree.change(this, this.above, (work) => this.#setxattr(work, name, value, flags));
+    return this.tree.beside(this, this, (work) => this.#setxattr(work, name, value, flags));
   }
 
   *#setxattr(work: Work, name: string, value: Uint8Array, flags: number): Op<void> {
@@ -427,7 +427,7 @@ export class LocalNode implements BackendNode {
 
   removexattr(name: string): Awaitable<void> {
     this.tree.writable();
-    return this.tree.change(this, this.above, (work) => this.#removexattr(work, name));
+    return this.tree.beside(this, this, (work) => this.#removexattr(work, name));
   }
 
   *#removexattr(work: Work, name: string): Op<void> {

@@ -12,7 +12,7 @@ import { LocalLocks } from './locks.js';
 import type { SecurityModel } from './model.js';
 import { LocalNode } from './node.js';
 import type { Settings } from './options.js';
-import { ELSEWHERE, Work } from './work.js';
+import { ELSEWHERE, MOVED, Work } from './work.js';
 
 /** Sets of buffers kept for calls on other threads. */
 const IDLE_MOST = 32;
@@ -178,6 +178,20 @@ export class Tree {
       });
     }
     return done;
+  }
+
+  /** As `change`, and in the row of the directory that `node` is in, wherever those before it have moved it: what is kept of it may lie there. */
+  beside<T>(first: LocalNode, node: LocalNode, body: (work: Work) => Op<T>): Awaitable<T> {
+    const { above } = node;
+    const answer = this.change(first, above, function* (work) {
+      if (node.above !== above) throw MOVED;
+      return yield* body(work);
+    });
+    if (!(answer instanceof Promise)) return answer;
+    return answer.catch((error: unknown) => {
+      if (error !== MOVED) throw error;
+      return this.beside(first, node, body);
+    });
   }
 
   /** Does what takes names of one or two directories to other files. It is in the row of changes of both, so it does that alone. */

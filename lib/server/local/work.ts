@@ -27,3 +27,6 @@ export const ELSEWHERE = Symbol('elsewhere');
 
 /** Thrown by a look at a name that changes of its directory have overtaken again and again: it is to wait for its turn among them. */
 export const OVERTAKEN = Symbol('overtaken');
+
+/** Thrown by a change whose node has gone to another directory while it waited for its turn: it is to wait in the row of that one. */
+export const MOVED = Symbol('moved');

@@ -410,6 +410,22 @@ describe('with calls on other threads', () => {
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
 
+  test('a file keeps its owner and mode for those who look while it is renamed, its metadata first', async () => {
+    await using e = await Exported.make({ securityModel: 'mapped-file', background: 'always' });
+    await e.create('f', { uid: 11, mode: 0o640 });
+    const node = await e.walk('f');
+    // The first descriptor that a rename closes is the one by which it has moved the metadata.
+    const { reached, door } = hold(e, 'close', 'before');
+    const renamed = e.root.rename('f', e.root, 'g', caller());
+    await reached;
+    expect(await node.getattr(0n, caller())).toMatchObject({ uid: 11, mode: 0o100640 });
+    door.open();
+    await renamed;
+    expect(await node.getattr(0n, caller())).toMatchObject({ uid: 11, mode: 0o100640 });
+    node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
   test.each([
     ['renameat', 'answer'],
     ['openat', 'before'],

@@ -248,6 +248,19 @@ describe('mapped-file on disk', () => {
     expect(text(e, META, 'a')).toContain('uid=11');
   });
 
+  test('a file that is held gets its metadata with a new name when the one it was known by is gone', async () => {
+    await using e = await make();
+    await e.create('a', { uid: 11, mode: 0o640 });
+    const node = await e.walk('a');
+    await e.root.link('b', node, caller());
+    await e.root.unlink('a', 0, caller());
+    await node.setattr(changeOf(SETATTR_GID, { gid: 12 }), caller());
+    writeFileSync(e.host(META, 'c'), 'virtfs.uid=99\n');
+    await e.root.link('c', node, caller());
+    node.release();
+    expect(await e.attributes('c')).toMatchObject({ uid: 11, gid: 12, mode: 0o100640 });
+  });
+
   test('a directory that is not empty keeps its own and its entries’ metadata', async () => {
     await using e = await make();
     await e.mkdir('d', { uid: 5 });
