@@ -67,12 +67,15 @@ export interface BackendNode {
   /** A new name in this directory for a node of the same back-end. */
   link(name: string, target: BackendNode, caller: Caller): Awaitable<void>;
   readlink(caller: Caller): Awaitable<string>;
-  /** Moves `oldName` of this directory to `newName` of `newParent`, replacing what is there as rename(2) does. */
-  rename(oldName: string, newParent: BackendNode, newName: string, caller: Caller): Awaitable<void>;
+  /**
+   * Moves `oldName` of this directory to `newName` of `newParent`, replacing what is there as rename(2) does. `node`: ENOENT where the name is
+   * not that node's when it comes to it.
+   */
+  rename(oldName: string, newParent: BackendNode, newName: string, caller: Caller, node?: BackendNode): Awaitable<void>;
   /** The name this node has in its parent now, for Trename and Tremove of a fid. Empty for the root. */
   name(): string;
-  /** `flags`: AT_REMOVEDIR or 0. */
-  unlink(name: string, flags: number, caller: Caller): Awaitable<void>;
+  /** `flags`: AT_REMOVEDIR or 0. `node` as for `rename`. */
+  unlink(name: string, flags: number, caller: Caller, node?: BackendNode): Awaitable<void>;
   /** The value; ENODATA where there is none, EOPNOTSUPP for a name that is not served. The buffer belongs to the caller. */
   getxattr(name: string, caller: Caller): Awaitable<Uint8Array>;
   /** The names, as listxattr(2) gives them but without the NULs. */

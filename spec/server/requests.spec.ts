@@ -110,6 +110,22 @@ describe('requests of one connection', () => {
     expect((await removal).name).toBe('Rremove');
   });
 
+  test('a removal by fid is of the file that the fid stands for, whatever has its name by then', async () => {
+    const c = await RawClient.attached(serve());
+    const fid = await c.walk('f');
+    const door = shut('unlink');
+    const removal = c.outcome('Tremove', { fid });
+    await called('unlink');
+    // Somebody else is faster.
+    const root = tree.attach({ uname: '', aname: '', uid: 0 });
+    root.rename('f', root, 'moved', { uid: 0, connection: '', signal: new AbortController().signal });
+    root.release();
+    tree.writeFile('f', 'another');
+    door.open();
+    expect(await removal).toBe('ok');
+    expect(await c.list('')).toEqual(['a', 'f']);
+  });
+
   test('newfid belongs to the walk that is under way', async () => {
     const c = await RawClient.attached(serve());
     const door = shut('walk');

@@ -1,5 +1,6 @@
 import { AT_REMOVEDIR, GETATTR_ALL, L_O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
 import { encodeEntries } from '../../protocol/directory.js';
+import { errnoOf } from '../../protocol/error.js';
 import { type EntryPlus, encodeEntriesPlus, entryPlusBytes, untold, type Wanted, wantedOf } from '../../protocol/plus.js';
 import type { DirectoryEntry } from '../../protocol/types.js';
 import type { Awaitable, BackendFile, BackendNode } from '../backend.js';
@@ -8,6 +9,8 @@ import type { Fid } from '../fids.js';
 import { checkMovedName, checkNewName, checkRemovedName, checkTarget } from '../names.js';
 import type { Request } from '../request.js';
 import { demandSameExport, demandWritable, empty, type Handler, nothing } from './handler.js';
+
+const ENOENT = 2;
 
 /** A directory in which something is to be made, moved or removed. */
 function directory(fid: Fid): Fid {
@@ -155,7 +158,7 @@ export const Trename: Handler<'Trename'> = ({ fids }, request, { fid: number, df
   const fid = request.use(fids, number);
   const to = directory(request.use(fids, dfid));
   demandSameExport(fid, to);
-  const done = inParent(fid.node, request, (parent, oldName) => parent.rename(oldName, to.node, name, request));
+  const done = inParent(fid.node, request, (parent, oldName) => parent.rename(oldName, to.node, name, request, fid.node));
   return isPending(done) ? done.then(nothing) : empty;
 };
 
@@ -180,7 +183,7 @@ export const Tremove: Handler<'Tremove'> = (connection, request, { fid: number }
     demandWritable(fid);
     if (fid.xattr !== undefined) throw failure('EINVAL');
     const flags = fid.isDirectory ? AT_REMOVEDIR : 0;
-    const done = inParent(fid.node, request, (parent, name) => parent.unlink(name, flags, request));
+    const done = inParent(fid.node, request, (parent, name) => parent.unlink(name, flags, request, fid.node));
     if (isPending(done)) return done.finally(end).then(nothing);
   } catch (error) {
     const ending = end();
@@ -193,7 +196,10 @@ export const Tremove: Handler<'Tremove'> = (connection, request, { fid: number }
   return ending === undefined ? empty : ending.then(nothing);
 };
 
-/** Does something to a node by the name it has in its directory now. The root has none: EBUSY, as rename(2) and rmdir(2) answer. */
+/**
+ * Does something to a node by the name it has in its directory now, and again where it has got another before its turn came. The root has none:
+ * EBUSY, as rename(2) and rmdir(2) answer.
+ */
 function inParent(node: BackendNode, request: Request, act: (parent: BackendNode, name: string) => Awaitable<void>): Awaitable<void> {
   if (node.name() === '') throw failure('EBUSY');
   const parent = node.parent(request);
@@ -202,14 +208,26 @@ function inParent(node: BackendNode, request: Request, act: (parent: BackendNode
 
   function actIn(above: BackendNode): Awaitable<void> {
     let done: Awaitable<void>;
+    const name = node.name();
     try {
-      done = act(above, node.name());
+      done = act(above, name);
     } catch (error) {
       above.release();
       throw error;
     }
-    if (isPending(done)) return done.finally(() => above.release());
+    if (isPending(done)) return done.catch((error: unknown) => again(error, above, name)).finally(() => above.release());
     above.release();
     return undefined;
+  }
+
+  async function again(error: unknown, above: BackendNode, name: string): Promise<void> {
+    if (errnoOf(error) !== ENOENT) throw error;
+    const now = await node.parent(request);
+    try {
+      if (now.qid === above.qid && node.name() === name) throw error;
+    } finally {
+      now.release();
+    }
+    return inParent(node, request, act);
   }
 }

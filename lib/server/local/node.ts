@@ -352,17 +352,18 @@ export class LocalNode implements BackendNode {
     return yield* this.tree.model.readlink(work, this, yield* this.descriptor(work));
   }
 
-  rename(oldName: string, newParent: BackendNode, newName: string): Awaitable<void> {
+  rename(oldName: string, newParent: BackendNode, newName: string, _caller: Caller, node?: BackendNode): Awaitable<void> {
     this.tree.check(oldName);
     this.tree.check(newName);
     this.tree.writable();
     const to = this.tree.own(newParent);
-    return this.tree.change(this, to, (work) => this.#rename(work, oldName, to, newName));
+    return this.tree.change(this, to, (work) => this.#rename(work, oldName, to, newName, node));
   }
 
-  *#rename(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
+  *#rename(work: Work, oldName: string, to: LocalNode, newName: string, node: BackendNode | undefined): Op<void> {
     this.demandDirectory();
     to.demandDirectory();
+    if (node !== undefined) yield* this.#demand(work, oldName, node);
     yield* this.tree.turn(work, this, to, this.#renameInTurn(work, oldName, to, newName));
   }
 
@@ -380,15 +381,24 @@ export class LocalNode implements BackendNode {
     yield* tree.moved(work, this, oldName, to, newName);
   }
 
-  unlink(name: string, flags: number): Awaitable<void> {
+  /** ENOENT where a name does not lead to `node`: it had that name when it was asked for, but others had their turn since. */
+  *#demand(work: Work, name: string, node: BackendNode): Op<void> {
+    const child = this.children?.get(name);
+    if (child === undefined || child.qid !== node.qid) throw failure('ENOENT');
+    must(yield* work.statAt(yield* this.descriptor(work), name));
+    if (!child.is(work.stat)) throw failure('ENOENT');
+  }
+
+  unlink(name: string, flags: number, _caller: Caller, node?: BackendNode): Awaitable<void> {
     this.tree.check(name);
     this.tree.writable();
     if ((flags & ~AT_REMOVEDIR) !== 0) throw failure('EINVAL');
-    return this.tree.change(this, undefined, (work) => this.#unlink(work, name, (flags & AT_REMOVEDIR) !== 0));
+    return this.tree.change(this, undefined, (work) => this.#unlink(work, name, (flags & AT_REMOVEDIR) !== 0, node));
   }
 
-  *#unlink(work: Work, name: string, directory: boolean): Op<void> {
+  *#unlink(work: Work, name: string, directory: boolean, node: BackendNode | undefined): Op<void> {
     this.demandDirectory();
+    if (node !== undefined) yield* this.#demand(work, name, node);
     yield* this.tree.turn(work, this, this, this.#unlinkInTurn(work, name, directory));
   }
 

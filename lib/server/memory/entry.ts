@@ -227,12 +227,12 @@ export class Entry implements BackendNode {
     return this.inode.target;
   }
 
-  rename(oldName: string, newParent: BackendNode, newName: string, caller: Caller): void {
+  rename(oldName: string, newParent: BackendNode, newName: string, caller: Caller, node?: BackendNode): void {
     if (!(newParent instanceof Entry) || newParent.inode.volume !== this.inode.volume) throw failure('EXDEV');
     const [from, to] = [this.inode.directory, newParent.inode.directory];
     if (from === undefined || to === undefined) throw failure('ENOTDIR');
     const entry = from.get(oldName);
-    if (entry === undefined || newParent.#parent === undefined) throw failure('ENOENT');
+    if (entry === undefined || newParent.#parent === undefined || (node !== undefined && node.qid !== entry.qid)) throw failure('ENOENT');
     this.inode.demand(3, caller.uid);
     newParent.inode.demand(3, caller.uid);
     if (entry.inode.isDirectory && newParent.#isWithin(entry)) throw failure('EINVAL');
@@ -267,11 +267,11 @@ export class Entry implements BackendNode {
     return false;
   }
 
-  unlink(name: string, flags: number, caller: Caller): void {
+  unlink(name: string, flags: number, caller: Caller, node?: BackendNode): void {
     const { directory } = this.inode;
     if (directory === undefined) throw failure('ENOTDIR');
     const entry = directory.get(name);
-    if (entry === undefined) throw failure('ENOENT');
+    if (entry === undefined || (node !== undefined && node.qid !== entry.qid)) throw failure('ENOENT');
     this.inode.demand(3, caller.uid);
     const asDirectory = (flags & AT_REMOVEDIR) !== 0;
     if (asDirectory && !entry.inode.isDirectory) throw failure('ENOTDIR');

@@ -16,7 +16,7 @@ import {
 } from '../../protocol/constants.js';
 import { errnoOf } from '../../protocol/error.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
-import type { BackendFile, BackendNode } from '../backend.js';
+import type { BackendFile, BackendNode, Caller } from '../backend.js';
 import { failure } from '../errors.js';
 import { HandleFile, ListedDirectory } from './file.js';
 import type { StatLike } from './shape.js';
@@ -270,13 +270,14 @@ export class PathNode implements BackendNode {
     return gate.look(async () => has(fs.readlink).call(fs, (await this.tree.locate(this)).path));
   }
 
-  rename(oldName: string, newParent: BackendNode, newName: string): Promise<void> {
+  rename(oldName: string, newParent: BackendNode, newName: string, _caller: Caller, node?: BackendNode): Promise<void> {
     const { fs, gate } = this.tree;
     if (!(newParent instanceof PathNode) || newParent.tree !== this.tree) throw failure('EXDEV');
     return gate.change(async () => {
       const from = await this.tree.place(this, oldName);
       const to = await this.tree.place(newParent, newName);
       const source = await this.tree.lstat(from);
+      this.#demand(oldName, source, node);
       const target = await this.tree.find(to);
       if (target !== undefined && sameFile(source, target)) return;
       if (typeOf(source) === S_IFDIR) {
@@ -309,6 +310,13 @@ export class PathNode implements BackendNode {
     });
   }
 
+  /** ENOENT where a name, which was looked at, does not lead to `node`. */
+  #demand(name: string, stat: StatLike, node: BackendNode | undefined): void {
+    if (node === undefined) return;
+    const child = this.#children.get(name);
+    if (child === undefined || child.qid !== node.qid || !sameFile(child.stat, stat)) throw failure('ENOENT');
+  }
+
   #move(above: PathNode, name: string): void {
     const before = this.#above;
     if (before !== undefined) before.#children.delete(this.#name);
@@ -319,11 +327,13 @@ export class PathNode implements BackendNode {
     before?.release();
   }
 
-  unlink(name: string, flags: number): Promise<void> {
+  unlink(name: string, flags: number, _caller: Caller, node?: BackendNode): Promise<void> {
     const { fs, gate } = this.tree;
     return gate.change(async () => {
       const path = await this.tree.place(this, name);
-      const directory = typeOf(await this.tree.lstat(path)) === S_IFDIR;
+      const stat = await this.tree.lstat(path);
+      this.#demand(name, stat, node);
+      const directory = typeOf(stat) === S_IFDIR;
       if ((flags & AT_REMOVEDIR) !== 0) {
         if (!directory) throw failure('ENOTDIR');
         if ((await fs.readdir(path)).length > 0) throw failure('ENOTEMPTY');

@@ -203,6 +203,25 @@ describe('nodes keep to their file', () => {
     node.release();
   });
 
+  test('when it is removed or renamed itself, and another has its name by then', async () => {
+    await using e = await Exported.make({ background: 'always' });
+    for (const by of ['client', 'host'] as const) {
+      await e.create('a', { text: 'first' });
+      const node = await e.walk('a');
+      if (by === 'client') await e.root.rename('a', e.root, 'b', caller());
+      else renameSync(e.host('a'), e.host('b'));
+      await e.create('a', { text: 'second' });
+      expect(await outcome(() => e.root.unlink('a', 0, caller(), node))).toBe('ENOENT');
+      expect(await outcome(() => e.root.rename('a', e.root, 'c', caller(), node))).toBe('ENOENT');
+      expect(await e.names()).toEqual(['a', 'b']);
+      if (by === 'client') await e.root.unlink('b', 0, caller(), node);
+      else rmSync(e.host('b'));
+      await e.root.unlink('a', 0, caller());
+      node.release();
+    }
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
   test.each(models)('when one of its names is renamed to another, which leaves both: %s', async (securityModel) => {
     await using e = await Exported.make({ securityModel });
     await e.create('a', { uid: 1000 });
