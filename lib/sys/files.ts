@@ -27,7 +27,7 @@ export const ENODATA = -61;
 export const EOPNOTSUPP = -95;
 export const EBADF = -9;
 const E2BIG = -7;
-const EINVAL = -22;
+export const EINVAL = -22;
 const ENAMETOOLONG = -36;
 
 /**

@@ -1,6 +1,6 @@
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../protocol/constants.js';
 import { decodeText } from '../../protocol/text.js';
-import { EPERM } from '../../sys/files.js';
+import { EINVAL, EOPNOTSUPP, EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH, O_RDWR } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { failure } from '../errors.js';
@@ -9,6 +9,9 @@ import { fail, must } from './fail.js';
 import { disarmed, NO_ID, type Owner, type SecurityModel } from './model.js';
 import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
+
+/** What chown(2) and chmod(2) answer without privileges, in a user namespace to an id that it does not map, and on file systems without owners. */
+const REFUSALS: ReadonlySet<number> = new Set([EPERM, EINVAL, EOPNOTSUPP]);
 
 /** Whether clients may see and set an attribute: the user's own, and ACLs. */
 export function isServed(name: string): boolean {
@@ -127,10 +130,15 @@ export class HostModel implements SecurityModel {
     dir.device.owner = uid;
   }
 
+  /** Whether that an owner or a mode could not be set is left at that: for want of a right, or as there is no such id, or no owner, here. */
+  #bears(error: number): boolean {
+    return this.name === 'none' && REFUSALS.has(error);
+  }
+
   *#settle(work: Work, dir: LocalNode, fd: number, owner: Owner, inherits: boolean): Op<void> {
     if (owner.uid !== this.#uid || owner.gid !== this.#gid || dir.setgid) {
       const given = yield* work.chown(fd, owner.uid, owner.gid);
-      if (given < 0 && !(this.name === 'none' && given === EPERM)) fail(given);
+      if (given < 0 && !this.#bears(given)) fail(given);
     }
     const type = owner.mode & S_IFMT;
     if (type === S_IFLNK) return;
@@ -142,7 +150,7 @@ export class HostModel implements SecurityModel {
       mode = (mode & 0o7000) | (work.stat.mode & 0o777);
     }
     const set = yield* work.chmod(fd, mode);
-    if (set < 0 && !(this.name === 'none' && set === EPERM)) fail(set);
+    if (set < 0 && !this.#bears(set)) fail(set);
   }
 
   /** Whether new files in a directory get their ACL, and with it their mode, from a default ACL. */
@@ -170,13 +178,13 @@ export class HostModel implements SecurityModel {
 
   *chown(work: Work, _node: LocalNode, fd: number, uid: number, gid: number): Op<void> {
     const result = yield* work.chown(fd, uid, gid);
-    if (result < 0 && !(this.name === 'none' && result === EPERM && (uid !== NO_ID || gid !== NO_ID))) fail(result);
+    if (result < 0 && !(this.#bears(result) && (uid !== NO_ID || gid !== NO_ID))) fail(result);
   }
 
   *chmod(work: Work, node: LocalNode, fd: number, mode: number): Op<void> {
     if (node.kind === S_IFLNK) throw failure('EOPNOTSUPP');
     const result = yield* work.chmod(fd, mode);
-    if (result < 0 && !(this.name === 'none' && result === EPERM)) fail(result);
+    if (result < 0 && !this.#bears(result)) fail(result);
   }
 
   *disarm(work: Work, node: LocalNode, fd: number): Op<void> {

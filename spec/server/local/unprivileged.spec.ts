@@ -1,7 +1,8 @@
 import { chownSync, lstatSync, readdirSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { SETATTR_GID, SETATTR_MODE, SETATTR_UID } from '../../../lib/protocol/constants.js';
 import { localBackend } from '../../../lib/server/local/index.js';
+import { LocalNode } from '../../../lib/server/local/node.js';
 import { requires } from '../../support/requires.js';
 import { become, ROOT, type User } from '../../support/syscalls.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
@@ -62,6 +63,28 @@ requires({ root: true, linux: true })('a server without privileges', () => {
       expect(await e.attributes('f')).toMatchObject({ uid: NOBODY.uid });
       expect(await outcome(() => e.root.mknod('sda', 0o060660, 8, 0, 6, caller(0)))).toBe('EPERM');
     });
+  });
+
+  test('under none: what a user namespace does not map, or a file system does not have, is left, and nothing fails', async () => {
+    for (const refusal of [-22, -95]) {
+      await using e = await Exported.make({ securityModel: 'none', background: 'always' });
+      if (!(e.root instanceof LocalNode)) throw new Error('no node of a host directory');
+      const { threads } = e.root.device;
+      const call = threads.call.bind(threads);
+      const spy = vi
+        .spyOn(threads, 'call')
+        .mockImplementation((made, words) => (made === 'fchownat' ? Promise.resolve(refusal) : call(made, words)));
+      try {
+        await e.create('f', { mode: 0o640, uid: 1000, gid: 1000 });
+        await e.mkdir('d', { uid: 1000 });
+        await e.root.symlink('l', 'f', 1000, caller(1000));
+        await e.setattr('f', SETATTR_UID | SETATTR_GID, { uid: 5, gid: 5 });
+      } finally {
+        spy.mockRestore();
+      }
+      expect(await e.names()).toEqual(['d', 'f', 'l']);
+      expect(await e.attributes('f')).toMatchObject({ uid: ROOT.uid, mode: 0o100640 });
+    }
   });
 
   test('passthrough is refused at the start, with a reason', async () => {
