@@ -1,6 +1,15 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, LOCK_BLOCKED, LOCK_FLAGS_BLOCK, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
+import {
+  GETATTR_BASIC,
+  L_O_RDONLY,
+  L_O_RDWR,
+  LOCK_BLOCKED,
+  LOCK_FLAGS_BLOCK,
+  LOCK_TYPE_WRLCK,
+  ORDERED_XATTR,
+} from '../../lib/protocol/constants.js';
+import { READDIR_PLUS } from '../../lib/protocol/plus.js';
 import type { Caller } from '../../lib/server/backend.js';
 import type { Limits } from '../../lib/server/limits.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
@@ -124,6 +133,20 @@ describe('requests of one connection', () => {
     door.open();
     expect(await removal).toBe('ok');
     expect(await c.list('')).toEqual(['a', 'f']);
+  });
+
+  test('a listing with attributes asks for none that nobody will wait for, but a few', async () => {
+    for (let index = 0; index < 100; index++) tree.writeFile(`many/f${index}`, '');
+    const c = await RawClient.attached(serve());
+    await c.call('Txattrwalk', { fid: 0, newfid: 7, name: ORDERED_XATTR });
+    const fid = await c.open('many');
+    const list = () => c.call('Treaddir', { fid, offset: 0n, count: READDIR_PLUS + 60_000 });
+    const { length } = (await list()).data;
+    const asked = calls.filter((method) => method === 'walk').length;
+    const door = shut('walk');
+    expect((await list()).data.length).toBeLessThan(length);
+    expect(calls.filter((method) => method === 'walk').length - asked).toBeLessThan(10);
+    door.open();
   });
 
   test('newfid belongs to the walk that is under way', async () => {

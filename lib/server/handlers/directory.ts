@@ -51,10 +51,13 @@ function readdirPlus(
   const done = (list: readonly DirectoryEntry[]) => {
     const plus: EntryPlus[] = [];
     let left = room;
+    let late = 0;
     for (const entry of list) {
       left -= entryPlusBytes(entry.name);
       if (left < 0) break;
-      plus.push(plusOf(fid.node, entry, bare, request));
+      const told = late < MOST_LATE ? plusOf(fid.node, entry, bare, request) : untold(entry);
+      if (told === undefined) late++;
+      plus.push(told ?? untold(entry));
     }
     if (plus.length === 0 && list.length > 0) throw failure('EINVAL');
     return { data: encodeEntriesPlus(plus) };
@@ -65,7 +68,14 @@ function readdirPlus(
 /** Entries of that many bytes less are read than there is room for: their attributes take the rest. */
 const PLUS_RATIO = 5;
 
-function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, request: Request): EntryPlus {
+/**
+ * Attributes of one listing that are asked for and turn out to be had later only: a mount point or two. Nobody waits for their answers, so of
+ * a directory in which they are the rule no more are asked for.
+ */
+const MOST_LATE = 4;
+
+/** Undefined where that can only be had later. */
+function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, request: Request): EntryPlus | undefined {
   const unknown = untold(entry);
   const { name } = entry;
   if (name === '.' || name === '..') return unknown;
@@ -73,13 +83,13 @@ function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, re
     const node = directory.walk(name, request);
     if (isPending(node)) {
       node.then((late) => late.release()).catch(() => {});
-      return unknown;
+      return undefined;
     }
     try {
       const attributes = node.getattr(GETATTR_ALL, request);
       if (!isPending(attributes)) return { entry, attributes, bare: bare && isBare(node, request) };
       attributes.catch(() => {});
-      return unknown;
+      return undefined;
     } finally {
       node.release();
     }
