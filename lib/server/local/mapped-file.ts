@@ -4,7 +4,7 @@ import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PA
 import type { Op } from '../../sys/op.js';
 import { failure } from '../errors.js';
 import { ACL_ACCESS, ACL_DEFAULT, ACL_USER_OBJ, formatAcl, inheritAcl, modeOfAcl, parseAcl, withMode } from './acl.js';
-import { must } from './fail.js';
+import { fail, must } from './fail.js';
 import { isServed, namesIn } from './host.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import { type Credentials, formatMetadata, METADATA_DIRECTORY, METADATA_ROOT, mergeCredentials, parseMetadata } from './metadata.js';
@@ -16,6 +16,10 @@ const OWN = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 /** A metadata file is four short lines. */
 const TEXT_MOST = 4096;
 const NOTHING: Credentials = {};
+/** ENOENT, ENOTDIR and ELOOP: there is no directory of metadata. */
+const ABSENT: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
+/** ENOMEM, ENFILE and EMFILE. */
+const SHORTAGES: ReadonlySet<number> = new Set([-12, -23, -24]);
 /** How often a node's file is read again where a change of its directory came in between. */
 const LOOKS = 8;
 
@@ -103,7 +107,11 @@ export class MappedFileModel extends MappedModel {
       }
     }
     const from = yield* work.openat(yield* above.descriptor(work), METADATA_DIRECTORY, HELD);
-    if (from < 0) return linked;
+    if (ABSENT.has(from)) return linked;
+    if (from < 0) {
+      yield* work.unlinkat(dirfd, name, false);
+      return from;
+    }
     const to = yield* openDirectory(work, dirfd);
     if (to >= 0) {
       yield* work.unlinkat(to, name, false);
@@ -127,26 +135,17 @@ export class MappedFileModel extends MappedModel {
       if ((yield* work.statAt(fromDirfd, from)) >= 0 && work.stat.ino === ino && work.stat.dev === dev) return 0;
     }
     if (replaced !== undefined) replaced.kept.credentials = yield* readIn(work, toDirfd, to);
-    let renamed = yield* work.renameat(fromDirfd, from, toDirfd, to);
-    if (renamed === ENOTEMPTY || renamed === EEXIST) renamed = yield* renameOntoEmptied(work, fromDirfd, from, toDirfd, to, renamed);
-    if (renamed < 0) return renamed;
+    // Before anything is moved: what has been replaced cannot be brought back.
     const fromData = yield* work.openat(fromDirfd, METADATA_DIRECTORY, HELD);
-    if (fromData < 0) {
-      yield* removeIn(work, toDirfd, to);
-      return renamed;
+    if (fromData < 0 && !ABSENT.has(fromData)) return fromData;
+    const toData = fromData < 0 ? yield* work.openat(toDirfd, METADATA_DIRECTORY, HELD) : yield* openDirectory(work, toDirfd);
+    try {
+      if (toData < 0 && (fromData >= 0 || !ABSENT.has(toData))) return toData;
+      return yield* renameBoth(work, { dirfd: fromDirfd, name: from, data: fromData }, { dirfd: toDirfd, name: to, data: toData });
+    } finally {
+      if (fromData >= 0) yield* work.close(fromData);
+      if (toData >= 0) yield* work.close(toData);
     }
-    const toData = yield* openDirectory(work, toDirfd);
-    let result = toData;
-    if (toData >= 0) {
-      result = yield* work.renameat(fromData, from, toData, to);
-      // Without metadata of its own the file must not take over those of the one it replaced.
-      if (result === ENOENT) result = yield* work.unlinkat(toData, to, false);
-      yield* work.close(toData);
-    }
-    yield* work.close(fromData);
-    if (result >= 0 || result === ENOENT) return renamed;
-    yield* work.renameat(toDirfd, to, fromDirfd, from);
-    return result;
   }
 
   *unlink(work: Work, dirfd: number, name: string, directory: boolean, node: LocalNode | undefined): Op<number> {
@@ -209,6 +208,28 @@ export class MappedFileModel extends MappedModel {
   }
 }
 
+/** A name in a directory, whose metadata are in another; `data` is negative where there is none. */
+interface Filed {
+  dirfd: number;
+  name: string;
+  data: number;
+}
+
+/** Renames a file, and its metadata. */
+function* renameBoth(work: Work, from: Filed, to: Filed): Op<number> {
+  let renamed = yield* work.renameat(from.dirfd, from.name, to.dirfd, to.name);
+  if (renamed === ENOTEMPTY || renamed === EEXIST) {
+    renamed = yield* renameOntoEmptied(work, from.dirfd, from.name, to.dirfd, to.name, renamed);
+  }
+  if (renamed < 0) return renamed;
+  let result = from.data < 0 ? ENOENT : yield* work.renameat(from.data, from.name, to.data, to.name);
+  // Without metadata of its own the file must not take over those of the one it replaced.
+  if (result === ENOENT && to.data >= 0) result = yield* work.unlinkat(to.data, to.name, false);
+  if (result >= 0 || result === ENOENT) return renamed;
+  yield* work.renameat(to.dirfd, to.name, from.dirfd, from.name);
+  return result;
+}
+
 /**
  * rename(2) onto a directory that was found not to be empty, which is `refused`: for the client it is, if there is nothing in it but a directory of
  * metadata. That is there again if it stays.
@@ -235,16 +256,24 @@ function* openDirectory(work: Work, dirfd: number): Op<number> {
 
 function* readIn(work: Work, dirfd: number, name: string): Op<Credentials> {
   const directory = yield* work.openat(dirfd, METADATA_DIRECTORY, HELD);
-  if (directory < 0) return NOTHING;
-  const credentials = yield* readFile(work, directory, name);
-  yield* work.close(directory);
-  return credentials;
+  if (directory < 0) return unread(directory);
+  try {
+    return yield* readFile(work, directory, name);
+  } finally {
+    yield* work.close(directory);
+  }
+}
+
+/** For want of a descriptor or of memory it is not known whether there are any: that must not make a file look like the host's own. */
+function unread(result: number): Credentials {
+  if (SHORTAGES.has(result)) fail(result);
+  return NOTHING;
 }
 
 /** Nothing, where there is no such file or it cannot be read: the host's own attributes show then. */
 function* readFile(work: Work, dirfd: number, name: string): Op<Credentials> {
   const fd = yield* work.openat(dirfd, name, O_RDONLY | OWN);
-  if (fd < 0) return NOTHING;
+  if (fd < 0) return unread(fd);
   const length = yield* work.readValue(fd, TEXT_MOST);
   yield* work.close(fd);
   return length <= 0 ? NOTHING : parseMetadata(work.value.toString('latin1', 0, length));

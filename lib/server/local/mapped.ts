@@ -89,12 +89,14 @@ export abstract class MappedModel implements SecurityModel {
     return fd < 0 ? fd : yield* this.#settle(work, { dirfd, name, fd }, owner, inheritance, undefined);
   }
 
-  *mkdir(work: Work, _dir: LocalNode, dirfd: number, name: string, owner: Owner): Op<number> {
+  *mkdir(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner): Op<number> {
     const inheritance = yield* this.inherit(work, dirfd, owner.mode);
     const made = yield* work.mkdirat(dirfd, name, this.#dmode);
     if (made < 0) return made;
-    const fd = yield* work.openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? fd : yield* this.#settle(work, { dirfd, name, fd }, owner, inheritance, undefined);
+    const fd = yield* dir.tree.open(work, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0) return yield* this.#settle(work, { dirfd, name, fd }, owner, inheritance, undefined);
+    yield* work.unlinkat(dirfd, name, true);
+    return fd;
   }
 
   *symlink(work: Work, _dir: LocalNode, dirfd: number, name: string, target: string, owner: Owner): Op<number> {

@@ -429,6 +429,29 @@ describe('with calls on other threads', () => {
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
 
+  test.each(['mapped-xattr', 'mapped-file'] as const)('a process without descriptors loses nothing: %s', async (securityModel) => {
+    await using e = await Exported.make({ securityModel, background: 'always' });
+    await e.create('f', { uid: 11, mode: 0o640 });
+    await e.create('g', { uid: 12, mode: 0o600 });
+    const node = await e.walk('f');
+    let none = true;
+    intercept(e, 'openat', async (make) => (none ? -24 : make()));
+    expect(await outcome(() => e.root.mkdir('d', 0o755, 0, caller()))).toBe('EMFILE');
+    const renamed = await outcome(() => e.root.rename('f', e.root, 'g', caller()));
+    const linked = await outcome(() => e.root.link('h', node, caller()));
+    const seen = await outcome(async () => expect(await node.getattr(0n, caller())).toMatchObject({ uid: 11, mode: 0o100640 }));
+    // Attributes need no descriptor.
+    const expected = securityModel === 'mapped-file' ? 'EMFILE' : 'done';
+    expect({ renamed, linked, seen }).toEqual({ renamed: expected, linked: expected, seen: expected });
+    none = false;
+    expect(await e.names()).toEqual(securityModel === 'mapped-file' ? ['f', 'g'] : ['g', 'h']);
+    const name = securityModel === 'mapped-file' ? 'f' : 'g';
+    expect(await e.attributes(name)).toMatchObject({ uid: 11, mode: 0o100640 });
+    if (securityModel === 'mapped-file') expect(await e.attributes('g')).toMatchObject({ uid: 12, mode: 0o100600 });
+    node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+  });
+
   test('a file keeps its owner and mode for those who look while it is renamed, its metadata first', async () => {
     await using e = await Exported.make({ securityModel: 'mapped-file', background: 'always' });
     await e.create('f', { uid: 11, mode: 0o640 });
