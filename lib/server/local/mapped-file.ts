@@ -1,4 +1,6 @@
 import { S_IFDIR, S_IFLNK, S_IFMT } from '../../protocol/constants.js';
+import { decodeText } from '../../protocol/text.js';
+import { Dirents } from '../../sys/dirent.js';
 import { EEXIST, ENOENT, ENOTEMPTY } from '../../sys/files.js';
 import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
@@ -16,6 +18,8 @@ const OWN = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 /** A metadata file is four short lines. */
 const TEXT_MOST = 4096;
 const NOTHING: Credentials = {};
+/** Bytes of a directory read at once. */
+const CHUNK = 32 * 1024;
 /** ENOENT, ENOTDIR and ELOOP: there is no directory of metadata. */
 const ABSENT: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
 /** ENOMEM, ENFILE and EMFILE. */
@@ -153,9 +157,12 @@ export class MappedFileModel extends MappedModel {
     if (directory) {
       const inside = yield* work.openat(dirfd, name, HELD);
       if (inside < 0) return inside;
-      const emptied = yield* work.unlinkat(inside, METADATA_DIRECTORY, true);
-      yield* work.close(inside);
-      if (emptied < 0 && emptied !== ENOENT) return emptied;
+      try {
+        const emptied = yield* removeMetadata(work, inside);
+        if (emptied < 0 && emptied !== ENOENT) return emptied;
+      } finally {
+        yield* work.close(inside);
+      }
     }
     const removed = yield* work.unlinkat(dirfd, name, directory);
     if (removed >= 0) yield* removeIn(work, dirfd, name);
@@ -237,13 +244,52 @@ function* renameBoth(work: Work, from: Filed, to: Filed): Op<number> {
 function* renameOntoEmptied(work: Work, fromDirfd: number, from: string, toDirfd: number, to: string, refused: number): Op<number> {
   const inside = yield* work.openat(toDirfd, to, HELD);
   if (inside < 0) return refused;
-  let result = refused;
-  if ((yield* work.unlinkat(inside, METADATA_DIRECTORY, true)) >= 0) {
-    result = yield* work.renameat(fromDirfd, from, toDirfd, to);
+  try {
+    if ((yield* removeMetadata(work, inside)) < 0) return refused;
+    const result = yield* work.renameat(fromDirfd, from, toDirfd, to);
     if (result < 0) yield* work.mkdirat(inside, METADATA_DIRECTORY, 0o700);
+    return result;
+  } finally {
+    yield* work.close(inside);
   }
-  yield* work.close(inside);
-  return result;
+}
+
+/**
+ * Removes the directory of metadata from one that is to go. What it may still have belongs to files that a program of the host has removed, if
+ * there is no file left: no client could see what keeps such a directory from being removed.
+ */
+function* removeMetadata(work: Work, inside: number): Op<number> {
+  const removed = yield* work.unlinkat(inside, METADATA_DIRECTORY, true);
+  if (removed !== ENOTEMPTY && removed !== EEXIST) return removed;
+  const directory = yield* work.openat(inside, METADATA_DIRECTORY, HELD);
+  if (directory < 0) return directory;
+  try {
+    // In this order: the metadata of a file that is made meanwhile are not among those.
+    const left = yield* namesOf(work, directory);
+    for (const name of yield* namesOf(work, inside)) if (name !== METADATA_DIRECTORY) return removed;
+    for (const name of left) yield* work.unlinkat(directory, name, false);
+  } finally {
+    yield* work.close(directory);
+  }
+  return yield* work.unlinkat(inside, METADATA_DIRECTORY, true);
+}
+
+/** What is in a directory, but for the dots. */
+function* namesOf(work: Work, dirfd: number): Op<string[]> {
+  const fd = must(yield* work.openat(dirfd, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const dirents = new Dirents(Buffer.allocUnsafe(CHUNK));
+  const names: string[] = [];
+  try {
+    for (let length = 1; length > 0; ) {
+      length = must(yield* work.getdents(fd, CHUNK));
+      work.value.copy(dirents.bytes, 0, 0, length);
+      dirents.reset(length);
+      while (dirents.next()) if (!dirents.isDots) names.push(decodeText(dirents.bytes, dirents.nameStart, dirents.nameEnd));
+    }
+    return names;
+  } finally {
+    yield* work.close(fd);
+  }
 }
 
 /** The directory of metadata, made if there is none: O_PATH, or an error number negated. */

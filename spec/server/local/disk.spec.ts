@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { AT_REMOVEDIR, DT_DIR, DT_UNKNOWN, QTSYMLINK, SETATTR_GID, SETATTR_MODE, SETATTR_UID } from '../../../lib/protocol/constants.js';
 import { localBackend } from '../../../lib/server/local/index.js';
@@ -259,6 +259,22 @@ describe('mapped-file on disk', () => {
     await e.root.link('c', node, caller());
     node.release();
     expect(await e.attributes('c')).toMatchObject({ uid: 11, gid: 12, mode: 0o100640 });
+  });
+
+  test('a directory that a program of the host has emptied can be removed and replaced', async () => {
+    await using e = await make();
+    for (const name of ['a', 'b', 'c']) await e.mkdir(name, { uid: 5 });
+    for (let index = 0; index < 2000; index++) writeFileSync(e.host('c', `f${index}`), '');
+    for (const path of ['a/f', 'b/f', 'c/f']) {
+      await e.create(path, { uid: 7 });
+      rmSync(e.host(path));
+    }
+    const rmdir = (name: string) => outcome(() => e.root.unlink(name, AT_REMOVEDIR, caller()));
+    expect([await rmdir('a'), await rmdir('c')]).toEqual(['done', 'ENOTEMPTY']);
+    expect(readdirSync(e.host('c', META))).toEqual(['f']);
+    await e.root.rename('c', e.root, 'b', caller());
+    expect(await e.names()).toEqual(['b']);
+    expect(readdirSync(e.host(META))).toEqual(['b']);
   });
 
   test('a directory that is not empty keeps its own and its entries’ metadata', async () => {
