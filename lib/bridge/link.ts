@@ -27,6 +27,8 @@ export type LinkEvent =
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 3000;
 const PATIENCE = 5000;
+/** A stream that ends within so many milliseconds got nowhere: its command fails, or another who dials the same place takes it over at once. */
+const SHORT = 1000;
 /** So many times in a row without an answer, and a stream is given up on which the peer has not answered yet, or says other things. */
 const TRIES = 6;
 
@@ -41,6 +43,9 @@ export class Link {
   #bridge: Bridge | undefined;
   #waiting: ((bridge: Bridge | undefined) => void)[] = [];
   #dialling = false;
+  /** When the stream came, and how many got nowhere, one after another. */
+  #since = 0;
+  #short = 0;
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   /** How often in a row a Tversion has not been answered in time on the stream as it is now. */
@@ -62,6 +67,7 @@ export class Link {
     const { signal } = this.#ending;
     if (dial === undefined || this.#dialling) return;
     this.#dialling = true;
+    if (this.#short > 1) await sleep(Math.min(FIRST_PAUSE * 1.6 ** this.#short, LONGEST_PAUSE), signal);
     for (let pause = FIRST_PAUSE; !signal.aborted && this.#bridge === undefined; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
       try {
         this.take(await dial(signal));
@@ -86,6 +92,7 @@ export class Link {
       this.#options.resync === true ? new ResyncTransport(transport, () => bridge?.reset(new Error('the channel was reset'))) : transport;
     bridge = new Bridge(stream, { server: this.#options.server });
     this.#bridge = bridge;
+    this.#since = performance.now();
     this.#unanswered = 0;
     before?.destroy(new Error('another connection took its place'));
     this.#options.onEvent?.({ type: 'up', peer: bridge.name });
@@ -98,6 +105,7 @@ export class Link {
   #lost(bridge: Bridge, error: Error | undefined): void {
     if (this.#bridge !== bridge) return;
     this.#bridge = undefined;
+    this.#short = performance.now() - this.#since < SHORT ? this.#short + 1 : 0;
     this.#options.onEvent?.({ type: 'down', peer: bridge.name, error });
     void this.#dial();
   }
