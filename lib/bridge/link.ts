@@ -112,7 +112,8 @@ export class Link {
 
   /** The stream, as soon as there is one. */
   #up(signal: AbortSignal): Promise<Bridge | undefined> {
-    if (this.#bridge !== undefined) return Promise.resolve(this.#bridge);
+    // An end that has been told is not told again.
+    if (this.#bridge !== undefined || signal.aborted) return Promise.resolve(this.#bridge);
     return new Promise((resolve) => {
       const end = (bridge: Bridge | undefined) => {
         signal.removeEventListener('abort', aborted);

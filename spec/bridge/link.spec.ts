@@ -35,3 +35,12 @@ describe('a link whose streams end as soon as they are there', () => {
     expect(dialled).toBeLessThan(50);
   });
 });
+
+it('a link that is closed, before it ever had a stream too, opens no session and leaves nobody waiting', async () => {
+  const link = new Link({});
+  const early = link.openSession({ signal: new AbortController().signal });
+  await link.close();
+  const aborted = { name: 'AbortError' };
+  await expect(early).rejects.toMatchObject(aborted);
+  await expect(link.openSession({ signal: new AbortController().signal })).rejects.toMatchObject(aborted);
+});
