@@ -17,12 +17,13 @@ export function atExit(end: () => void): () => void {
   };
 }
 
-/** Sends a signal to a process (or, negative, to a group) that may be gone by now. */
+/** Sends a signal to a process (or, negative, to a group) that may be gone by now, or belong to another user: `sudo` makes such. */
 export function signalProcess(pid: number | undefined, signal: NodeJS.Signals): void {
   if (pid === undefined) return;
   try {
     process.kill(pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ESRCH' && code !== 'EPERM') throw error;
   }
 }

@@ -45,10 +45,10 @@ export async function connectProcess(address: ExecAddress, options: ProcessOptio
   return new StreamTransport(name, stdout, stdin, options, {
     async finished(error, closing) {
       const asked = await group.end(grace);
-      await tail.done;
       // A pipe that broke says less than the command that was behind it.
       const broken = error !== undefined && ['EPIPE', 'ECONNRESET'].includes(codeOf(error) ?? '') && 'syscall' in error;
       if ((error !== undefined && !broken) || asked) return error;
+      await tail.done;
       if (error === undefined && closing && child.exitCode === 0) return undefined;
       const how = child.signalCode === null ? `exited with code ${child.exitCode}` : `was ended by ${child.signalCode}`;
       return new TransportError('ECONNRESET', 'exec', name, [`the command ${how}`, ...tail.lines].join(': '), { cause: error });
@@ -76,7 +76,7 @@ class Group {
     if (this.#child.pid !== undefined) signalProcess(-this.#child.pid, signal);
   }
 
-  /** Resolves when the child is gone, to whether it had to be asked. Its stdin has ended: it may be about to go by itself. */
+  /** Resolves when the child is gone, or cannot be made to go, to whether it had to be asked. Its stdin has ended: it may be about to go by itself. */
   end(grace: number): Promise<boolean> {
     this.#ending ??= this.#end(grace);
     return this.#ending;
@@ -86,7 +86,11 @@ class Group {
     if (await this.#within(grace)) return false;
     this.signal('SIGTERM');
     if (!(await this.#within(grace))) this.signal('SIGKILL');
-    await this.#exited;
+    // Another user's process cannot be ended from here, nor one that hangs in the kernel: neither holds up whoever closes, nor the end of this process.
+    if (!(await this.#within(grace))) {
+      this.#child.unref();
+      this.#child.stderr?.destroy();
+    }
     return true;
   }
 

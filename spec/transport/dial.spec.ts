@@ -211,6 +211,29 @@ describe('exec:', () => {
     await eventually(() => pids().every((pid) => !alive(pid)));
   });
 
+  test('a command that may not be signalled, as another user has it by sudo, ends with its stdin or is left alone', async () => {
+    const { connectProcess } = await import('../../lib/transport/process.js');
+    const pids: number[] = [];
+    const kill = vi.spyOn(process, 'kill').mockImplementation((pid) => {
+      pids.push(-pid);
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM', syscall: 'kill' });
+    });
+    try {
+      const willing = new Sink(await connectProcess({ scheme: 'exec', command: 'exec cat' }, { grace: 20 })).start();
+      await willing.close();
+      expect(willing.error).toBeUndefined();
+      const stubborn = new Sink(await connectProcess({ scheme: 'exec', command: 'exec sleep 1000' }, { grace: 20, linger: 20 })).start();
+      await stubborn.close();
+      expect(stubborn.ended).toBe(true);
+    } finally {
+      kill.mockRestore();
+    }
+    const [left = 0] = pids.slice(-1);
+    expect(alive(left)).toBe(true);
+    process.kill(-left, 'SIGKILL');
+    await eventually(() => !alive(left));
+  });
+
   test('a process that exits takes the command along', async () => {
     const file = join(temporaryDirectory(), 'pid');
     const child = spawn(
