@@ -39,6 +39,8 @@ const ACCEPT_PAUSE = 100;
 
 /** Milliseconds between two tries at a unix socket that has no room for one more connection. */
 const FULL_QUEUE = 5;
+/** Milliseconds that one of a name's addresses is waited for while there are others: a route for IPv6 may lead nowhere. */
+const NEXT_ADDRESS = 2000;
 
 type RawAddress = TcpAddress | UnixAddress | VsockAddress;
 
@@ -48,20 +50,42 @@ export async function connectRaw(address: RawAddress, options: ConnectOptions = 
   const { signal, timeout = CONNECT_TIMEOUT } = options;
   if (signal?.aborted) throw abortError(signal);
   const limit = timeout > 0 ? AbortSignal.timeout(timeout) : undefined;
-  const either = signal === undefined ? limit : limit === undefined ? signal : AbortSignal.any([signal, limit]);
+  const either = anyOf(signal, limit);
   let failure: unknown;
-  for (const endpoint of await endpoints(address, name)) {
-    try {
-      const fd = await reach(endpoint, name, either);
-      if (endpoint.family === AF_UNIX) roomToSend(fd, ROOM);
-      return new PolledTransport(name, fd, fd, options);
-    } catch (error) {
-      if (signal?.aborted) throw abortError(signal);
-      if (limit?.aborted) throw new TransportError('ETIMEDOUT', 'connect', name);
-      failure = error;
+  try {
+    const all = await unlessAborted(endpoints(address, name), either);
+    const patience = timeout > 0 ? Math.min(NEXT_ADDRESS, Math.ceil(timeout / all.length)) : NEXT_ADDRESS;
+    for (const [index, endpoint] of all.entries()) {
+      const share = index + 1 < all.length ? AbortSignal.timeout(patience) : undefined;
+      try {
+        const fd = await reach(endpoint, name, anyOf(either, share));
+        if (endpoint.family === AF_UNIX) roomToSend(fd, ROOM);
+        return new PolledTransport(name, fd, fd, options);
+      } catch (error) {
+        if (either?.aborted) throw error;
+        failure = share?.aborted ? new TransportError('ETIMEDOUT', 'connect', name) : error;
+      }
     }
+  } catch (error) {
+    if (signal?.aborted) throw abortError(signal);
+    if (limit?.aborted) throw new TransportError('ETIMEDOUT', 'connect', name);
+    throw error;
   }
   throw wrapError(failure, 'connect', name);
+}
+
+function anyOf(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
+  return one === undefined ? other : other === undefined ? one : AbortSignal.any([one, other]);
+}
+
+/** `work`, unless the signal speaks first: asking for a name's addresses cannot be given up, and may take longer than anybody waits. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(signal.reason);
+    signal.addEventListener('abort', aborted, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
 }
 
 async function endpoints(address: RawAddress, name: string): Promise<Endpoint[]> {
