@@ -214,7 +214,7 @@ class RawListener implements Listener {
       clearTimeout(this.#timer);
       this.#watch.remove();
       close(this.#fd);
-      if (this.#file !== undefined && inode(this.#file.path) === this.#file.ino) unlinkSync(this.#file.path);
+      if (this.#file !== undefined) removeOwn(this.#file);
     }
     return Promise.resolve();
   }
@@ -254,6 +254,15 @@ class RawListener implements Listener {
     } catch (error) {
       this.#options.onError?.(wrapError(error, 'accept', this.address));
     }
+  }
+}
+
+/** What cannot be removed (by a process that is another user's by now) is stale from then on, and replaced by whoever listens there next. */
+function removeOwn({ path, ino }: { path: string; ino: number }): void {
+  try {
+    if (inode(path) === ino) unlinkSync(path);
+  } catch {
+    // The listener is closed all the same.
   }
 }
 

@@ -175,6 +175,26 @@ await listen('fd:3', (t) => {
 }, { polled: process.argv[1] === 'true' });
 console.log('up');`;
 
+requires('linux', 'root')('a process that has become another user', () => {
+  test.each([true, false])('closes its listener, though it may not remove the socket file (polled: %s)', async (polled) => {
+    const path = join(temporaryDirectory(), 'sock');
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', LEAVE, path, String(polled)], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(existsSync(path)).toBe(true);
+    const listener = await listen(`unix:${path}`, (transport) => transport.destroy(), { polled });
+    await listener.close();
+    expect(existsSync(path)).toBe(false);
+  });
+});
+
+const LEAVE = `
+import { listen } from './lib/transport/index.ts';
+const listener = await listen('unix:' + process.argv[1], () => {}, { polled: process.argv[2] === 'true' });
+process.setuid(65534);
+await listener.close();`;
+
 describe('exec:', () => {
   test('a command that fails is told with its code and its last words', async () => {
     const sink = new Sink(await dial('exec:echo first >&2; echo last words >&2; exit 3')).start();
