@@ -114,7 +114,9 @@ export class PolledTransport implements Transport {
   /** What there is to wait for now. */
   #watch(): void {
     if (this.#ending.over) return;
-    const input = !this.#peerEnded && (this.#closing ? this.#shut : this.#receiver !== undefined && !this.#paused) ? POLLIN : 0;
+    // While it is closing too: a peer that has much to write, and ends as well, would never get to read what is left here.
+    const reads = this.#closing ? this.#socket : this.#receiver !== undefined && !this.#paused;
+    const input = reads && !this.#peerEnded ? POLLIN : 0;
     const output = this.#blocked ? POLLOUT : 0;
     if (this.#reading === this.#writing) {
       this.#reading?.update(input | output);
@@ -160,7 +162,10 @@ export class PolledTransport implements Transport {
     for (let turn = 0; turn < 16; turn++) {
       const count = read(this.#readFd, rest);
       if (count > 0 || count === EINTR) continue;
-      if (count !== EAGAIN) this.#end();
+      if (count === 0 && !this.#shut) {
+        this.#peerEnded = true;
+        this.#watch();
+      } else if (count !== EAGAIN) this.#end();
       return;
     }
   }

@@ -59,6 +59,21 @@ for (const polled of process.platform === 'linux' ? [false, true] : [false]) {
       await listener.close();
     });
 
+    test('ends that close at one time, each with more to write than fits on the way, do not wait for each other', async () => {
+      const path = join(temporaryDirectory(), 'sock');
+      const taken: Sink[] = [];
+      const listener = await listen(`unix:${path}`, (transport) => taken.push(new Sink(transport).start()), { polled });
+      const ends = [new Sink(await dial(listener.address, { polled })).start(), taken];
+      await eventually(() => taken.length === 1);
+      let sent = 0;
+      const both = ends.flat();
+      for (const end of both) end.send([pattern(24 << 20)], () => sent++);
+      await Promise.all(both.map((end) => end.close()));
+      expect(sent).toBe(2);
+      expect(both.map(({ error, violation }) => error ?? violation)).toEqual([undefined, undefined]);
+      await listener.close();
+    });
+
     test('an aborted attempt is an AbortError with its cause, and leaves no descriptor', async () => {
       const path = join(temporaryDirectory(), 'sock');
       const listener = await listen(`unix:${path}`, (transport) => transport.destroy(), { polled });
