@@ -108,7 +108,14 @@ export class Bridge implements Receiver {
   #newLane(role: string): Lane {
     const { name, maxFrame } = this.#transport;
     return new Lane(
-      { name, maxFrame, pump: () => this.#pump(), balance: () => this.#balance(), refused: (error) => this.#refuse(error) },
+      {
+        name,
+        maxFrame,
+        pump: () => this.#pump(),
+        balance: () => this.#balance(),
+        refused: (error) => this.#refuse(error),
+        ended: (lent) => this.#takeBack(lent),
+      },
       role,
     );
   }
@@ -283,6 +290,16 @@ export class Bridge implements Receiver {
     }
     this.#refusal ??= new ProtocolError('what the peer asked made the server break off', 'request');
     void this.#transport.close();
+  }
+
+  /**
+   * What a lane that has ended gave to the stream is its callers' again, who may fill it with something else: the peer, once it reads on, must not take that for
+   * what it was to write. A stream that cannot let go of it goes with it.
+   */
+  #takeBack(lent: boolean): void {
+    if (this.#over) return;
+    if (this.#transport.copyQueued !== undefined) this.#transport.copyQueued();
+    else if (lent) this.#transport.destroy(new Error('a conversation ended under what it was sending'));
   }
 
   /** Reads on unless the server has more before it than may be held for it. */

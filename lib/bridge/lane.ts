@@ -12,6 +12,8 @@ export interface Road {
   balance(): void;
   /** A lane has ended because the peer broke the protocol. What its receiver had to say about that has been sent; an error, if it is known. */
   refused(error?: ProtocolError): void;
+  /** A lane has ended, and whoever sent by it may do with the parts what he likes. `lent`: some of a caller's own are not written yet. */
+  ended(lent: boolean): void;
 }
 
 interface Message {
@@ -39,6 +41,8 @@ export class Lane implements Transport {
   /** Messages up to and with the last Tflush in the outbox. */
   #urgent = 0;
   #outBytes = 0;
+  /** Messages on their way that hold data of a caller's: Twrites. */
+  #lent = 0;
   #held = false;
   readonly #inbox: { bytes: Uint8Array; end: number }[] = [];
   #inBytes = 0;
@@ -78,7 +82,7 @@ export class Lane implements Transport {
   send(parts: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#ended || this.#closing) return false;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    this.#outbox.push({ parts, bytes, sent });
+    this.#outbox.push({ parts, bytes, sent: sent ?? (parts.length > 1 ? this.#returned : undefined) });
     this.#outBytes += bytes;
     if (parts[0]?.[4] === TFLUSH) this.#urgent = this.#outbox.length - this.#head;
     this.#road.pump();
@@ -87,12 +91,17 @@ export class Lane implements Transport {
     return false;
   }
 
+  readonly #returned = (): void => {
+    this.#lent--;
+  };
+
   /** For the road: the next message to send. */
   next(): Message | undefined {
     const message = this.#outbox[this.#head];
     if (message === undefined) return undefined;
     // Nothing that was sent is held on to: its parts may be megabytes of the caller's.
     this.#outbox[this.#head++] = undefined;
+    if (message.sent === this.#returned) this.#lent++;
     if (this.#urgent > 0) this.#urgent--;
     if (this.#head === this.#outbox.length) {
       this.#outbox.length = this.#head = 0;
@@ -182,6 +191,7 @@ export class Lane implements Transport {
     this.#outbox.length = 0;
     this.#inbox.length = 0;
     this.#head = this.#urgent = this.#outBytes = this.#inBytes = 0;
+    this.#road.ended(this.#lent > 0);
     process.nextTick(() => this.#tell());
     this.#road.balance();
     if (this.#refused) this.#road.refused();

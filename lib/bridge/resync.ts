@@ -15,6 +15,7 @@ const HEAD = 13;
 export class ResyncTransport implements Transport, Receiver {
   readonly name: string;
   readonly maxFrame?: number;
+  readonly copyQueued?: () => void;
   readonly #inner: Transport;
   readonly #onLoss: () => void;
   #receiver: Receiver | undefined;
@@ -34,6 +35,7 @@ export class ResyncTransport implements Transport, Receiver {
     this.#inner = inner;
     this.name = inner.name;
     if (inner.maxFrame !== undefined) this.maxFrame = inner.maxFrame;
+    if (inner.copyQueued !== undefined) this.copyQueued = () => inner.copyQueued?.();
     this.#onLoss = onLoss;
   }
 

@@ -68,6 +68,10 @@ class MemoryTransport implements Transport {
     return !this.#held;
   }
 
+  copyQueued(): void {
+    for (const piece of this.#queue) piece.bytes = piece.bytes.slice();
+  }
+
   pause(): void {
     this.#paused = true;
   }

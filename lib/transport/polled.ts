@@ -92,6 +92,10 @@ export class PolledTransport implements Transport {
     return !this.#held;
   }
 
+  copyQueued(): void {
+    for (let index = this.#head; index < this.#parts.length; index++) this.#parts[index] = (this.#parts[index] as Uint8Array).slice();
+  }
+
   pause(): void {
     this.#paused = true;
     this.#watch();

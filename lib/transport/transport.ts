@@ -38,6 +38,11 @@ export interface Transport {
    * back until `drained`. What was passed is queued all the same. After the end it is ignored.
    */
   send(parts: readonly Uint8Array[], sent?: () => void): boolean;
+  /**
+   * Makes copies of the parts that are not written yet, which are their owners' again from then on. Only where a transport can do that while the stream
+   * goes on.
+   */
+  copyQueued?(): void;
   /** Stops and starts reading, so that a slow taker holds back its peer. */
   pause(): void;
   resume(): void;
