@@ -42,6 +42,7 @@ export async function openSocket(address: SocketAddress, options: ConnectOptions
   const { signal, timeout = CONNECT_TIMEOUT } = options;
   if (signal?.aborted) throw abortError(signal);
   const tls = address.scheme === 'tls' ? { ...(await tlsFiles(address)), ...options.tls } : undefined;
+  if (signal?.aborted) throw abortError(signal);
   const { socket, ready } = begin(address, tls);
   return new Promise((resolve, reject) => {
     const timer = timeout > 0 ? setTimeout(() => fail(new TransportError('ETIMEDOUT', 'connect', name)), timeout) : undefined;

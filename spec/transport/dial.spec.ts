@@ -342,6 +342,22 @@ function openTerminal(): { master: number; path: string } {
   return { master: new Int32Array(fd.buffer)[0] as number, path: Buffer.from(name.subarray(0, name.indexOf(0))).toString() };
 }
 
+test('tls: an attempt that is given up while its files are read is not made', async () => {
+  const server = createServer(() => undefined).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const connected = vi.fn((socket: Socket) => socket.destroy());
+  server.on('connection', connected);
+  const { port } = server.address() as { port: number };
+  const ca = join(temporaryDirectory(), 'ca.pem');
+  writeFileSync(ca, '');
+  const giving = new AbortController();
+  const attempt = dial(`tls://127.0.0.1:${port}?ca=${ca}`, { signal: giving.signal });
+  giving.abort(new Error('changed my mind'));
+  await expect(attempt).rejects.toMatchObject({ name: 'AbortError', cause: giving.signal.reason });
+  expect(connected).not.toHaveBeenCalled();
+  server.close();
+});
+
 describe('vsock+unix:', () => {
   async function host(answer: (socket: Socket, line: string) => void) {
     const path = join(temporaryDirectory(), 'vsock');
