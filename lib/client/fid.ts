@@ -1,9 +1,10 @@
-import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, LOCK_SUCCESS, MAXWELEM, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, MAXWELEM, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
 import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
 import { Cookies } from './cookies.js';
 import { LockBook } from './lockbook.js';
+import { lockThrough } from './locking.js';
 import type { Place } from './place.js';
 import { readSplit, writeSplit } from './transfer.js';
 import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
@@ -293,11 +294,9 @@ export class Fid {
     return this.#told(this.client.verbs.fsync(this, datasync, options));
   }
 
-  /** Tlock: LOCK_SUCCESS, LOCK_BLOCKED, LOCK_ERROR or LOCK_GRACE. */
-  async lock(range: LockRange, flags: number, options?: RequestOptions): Promise<number> {
-    const status = await this.#told(this.client.verbs.lock(this, range, flags, options));
-    if (status === LOCK_SUCCESS) this.locks.granted(range);
-    return status;
+  /** Tlock: LOCK_SUCCESS, LOCK_BLOCKED, LOCK_ERROR or LOCK_GRACE. One that is given up is given back where it was granted all the same. */
+  lock(range: LockRange, flags: number, options?: RequestOptions): Promise<number> {
+    return this.#told(lockThrough(this, range, flags, options));
   }
 
   /** Tgetlock: the lock that stands in the way of `range`, or `range` with type LOCK_TYPE_UNLCK. */

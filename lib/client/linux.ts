@@ -3,6 +3,7 @@ import {
   GETATTR_MODE,
   L_O_ACCMODE,
   L_O_DIRECT,
+  LOCK_SUCCESS,
   QTSYMLINK,
   S_IFDIR,
   S_IFMT,
@@ -120,9 +121,26 @@ export const linux: Verbs = {
     await fid.client.request('Tfsync', { fid: fid.number, datasync: datasync ? 1 : 0 }, options);
   },
 
-  async lock(fid, range, flags, options) {
-    return (await fid.client.request('Tlock', { fid: fid.number, flags, ...range }, options)).status;
-  },
+  lock: (fid, range, flags, options, onGivenUp) =>
+    new Promise((resolve, reject) => {
+      let decide: ((granted: boolean) => void) | undefined;
+      fid.client.call(
+        'Tlock',
+        { fid: fid.number, flags, ...range },
+        (error, reply) => {
+          if (reply !== undefined) {
+            resolve(reply.status);
+            return;
+          }
+          const granted = new Promise<boolean>((settle) => {
+            decide = settle;
+          });
+          onGivenUp?.(granted);
+          reject(error);
+        },
+        { ...options, late: (_error, reply) => decide?.(reply?.status === LOCK_SUCCESS) },
+      );
+    }),
 
   getlock: (fid, range, options) => fid.client.request('Tgetlock', { fid: fid.number, ...range }, options),
 

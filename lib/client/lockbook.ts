@@ -13,6 +13,10 @@ function between(range: LockRange, start: number, end: number): LockRange {
 /** The byte ranges that are locked through one fid, by owner, so that they can be taken again after a lost connection. */
 export class LockBook {
   #held: LockRange[] = [];
+  /** Locks that were given up and may have been granted: each until that has shown and they are given back. */
+  readonly returning = new Set<Promise<void>>();
+  /** How many have been given back. */
+  returned = 0;
 
   get held(): readonly LockRange[] {
     return this.#held;
@@ -35,5 +39,21 @@ export class LockBook {
     }
     if (range.type !== LOCK_TYPE_UNLCK) kept.push({ ...range });
     this.#held = kept;
+  }
+
+  /** What the owner of `range` holds within it, piece by piece, and LOCK_TYPE_UNLCK for what it does not. */
+  within(range: LockRange): LockRange[] {
+    const end = endOf(range);
+    const pieces: LockRange[] = [];
+    let at = range.start;
+    for (const held of this.#held.toSorted((one, other) => one.start - other.start)) {
+      const other = held.procId !== range.procId || held.clientId !== range.clientId;
+      if (other || endOf(held) <= at || held.start >= end) continue;
+      if (held.start > at) pieces.push({ ...between(range, at, held.start), type: LOCK_TYPE_UNLCK });
+      pieces.push(between(held, Math.max(held.start, at), Math.min(endOf(held), end)));
+      at = endOf(held);
+    }
+    if (at < end) pieces.push({ ...between(range, at, end), type: LOCK_TYPE_UNLCK });
+    return pieces;
   }
 }

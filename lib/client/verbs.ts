@@ -49,7 +49,14 @@ export interface Verbs {
   renameat(from: Fid, oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void>;
   unlinkat(directory: Fid, name: string, flags: number, options?: RequestOptions): Promise<void>;
   fsync(fid: Fid, datasync: boolean, options?: RequestOptions): Promise<void>;
-  lock(fid: Fid, range: LockRange, flags: number, options?: RequestOptions): Promise<number>;
+  /** `onGivenUp` is told at once where it ends without an answer, and later whether the server has granted it all the same. */
+  lock(
+    fid: Fid,
+    range: LockRange,
+    flags: number,
+    options?: RequestOptions,
+    onGivenUp?: (granted: Promise<boolean>) => void,
+  ): Promise<number>;
   getlock(fid: Fid, range: LockRange, options?: RequestOptions): Promise<LockRange>;
   /** A new fid that reads the value (or, for the name "", the list of names), and its size in bytes. */
   xattrwalk(fid: Fid, name: string, options?: RequestOptions): Promise<{ fid: Fid; size: number }>;
