@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { BigIntStats as NodeBigIntStats, Stats as NodeStats, OpenMode, StatOptions, TimeLike } from 'node:fs';
 import { createInterface, type Interface as ReadlineInterface } from 'node:readline';
-import { ReadableStream } from 'node:stream/web';
+import type { ReadableStream } from 'node:stream/web';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import { GETATTR_BASIC, GETATTR_BTIME } from '../protocol/constants.js';
@@ -17,6 +17,7 @@ import type { OpenFile } from './open-file.js';
 import { ReadStream, type ReadStreamOptions } from './read-stream.js';
 import { statsOf } from './stats.js';
 import type { Source } from './stream-file.js';
+import { webStream } from './web-stream.js';
 import { WriteStream, type WriteStreamOptions } from './write-stream.js';
 
 type Encoded = BufferEncoding | null | undefined;
@@ -281,33 +282,7 @@ export class FileHandle extends EventEmitter {
     if (this.fd === -1) throw errorWithCode('ERR_INVALID_STATE', 'Invalid state: The FileHandle is closed');
     if (this.#streaming) throw errorWithCode('ERR_INVALID_STATE', 'Invalid state: The FileHandle is locked');
     this.#streaming = true;
-    const file = this.#file;
-    file.hold();
-    let held = true;
-    const drop = (): void => {
-      if (held) file.drop();
-      held = false;
-    };
-    return new ReadableStream({
-      type: 'bytes',
-      autoAllocateChunkSize: 256 * 1024,
-      async pull(controller) {
-        const view = controller.byobRequest?.view;
-        if (!view) return;
-        try {
-          const count = await file.read(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), null, file.context.request);
-          if (count === 0) {
-            drop();
-            controller.close();
-          }
-          controller.byobRequest?.respond(count);
-        } catch (error) {
-          drop();
-          throw error;
-        }
-      },
-      cancel: drop,
-    });
+    return webStream(this.#file);
   }
 
   /** Ends it once what goes on has ended. Idempotent. */

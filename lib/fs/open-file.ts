@@ -20,6 +20,8 @@ export class OpenFile {
   #position: number | undefined = 0;
   #turn: Promise<unknown> = Promise.resolve();
   #users = 1;
+  /** Those who use it for longer, and what tells them that it is to be closed. */
+  readonly #holders = new Map<object, () => void>();
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
   /** Called once, when it has been closed. */
@@ -50,32 +52,38 @@ export class OpenFile {
     this.#position = value;
   }
 
-  /** Runs `work` while the file is held open, and tells of errors as `node:fs` does of that system call. */
-  async use<T>(syscall: string, work: (fid: Fid) => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw fileClosed(syscall);
-    this.hold();
+  /** Runs `work` while the file is held open, and tells of errors as `node:fs` does of that system call. Once it is to be closed, only for a holder. */
+  async use<T>(syscall: string, work: (fid: Fid) => Promise<T>, holder?: object): Promise<T> {
+    if (this.#closing !== undefined && (holder === undefined || !this.#holders.has(holder))) throw fileClosed(syscall);
+    this.#users++;
     try {
       return await told({ syscall }, () => work(this.fid));
     } finally {
-      this.drop();
+      this.#leave();
     }
   }
 
-  /** One user more: `close` waits for `drop`. */
-  hold(): void {
+  #leave(): void {
+    if (--this.#users === 0) this.#idle?.();
+  }
+
+  /** One user more until `drop`: `close` waits for that, and calls `onClosing` to ask for it. */
+  hold(holder: object, onClosing: () => void): void {
+    if (this.#closing !== undefined) throw fileClosed('open');
+    this.#holders.set(holder, onClosing);
     this.#users++;
   }
 
-  drop(): void {
-    if (--this.#users === 0) this.#idle?.();
+  drop(holder: object): void {
+    if (this.#holders.delete(holder)) this.#leave();
   }
 
   /**
    * Fills `view` from `position`, or from the file's own position if that is null. Resolves with the bytes read: fewer only at
    * the end of the file. The view is the file's until then.
    */
-  read(view: Uint8Array, position: number | null, request: RequestOptions | undefined): Promise<number> {
-    return this.use('read', async (fid) => {
+  read(view: Uint8Array, position: number | null, request: RequestOptions | undefined, holder?: object): Promise<number> {
+    const work = async (fid: Fid): Promise<number> => {
       if (!canRead(this.flags)) throw new ErrnoError('EBADF');
       if (fid.isDirectory) throw new ErrnoError('EISDIR');
       if (position !== null) return fid.read(view, position, request);
@@ -85,12 +93,13 @@ export class OpenFile {
         this.#position = at + count;
         return count;
       });
-    });
+    };
+    return this.use('read', work, holder);
   }
 
   /** Writes all of `data` at `position`, or at the file's own position if that is null; at the end if it was opened to append. */
-  write(data: Uint8Array, position: number | null, request: RequestOptions | undefined): Promise<number> {
-    return this.use('write', async (fid) => {
+  write(data: Uint8Array, position: number | null, request: RequestOptions | undefined, holder?: object): Promise<number> {
+    const work = async (fid: Fid): Promise<number> => {
       if (!canWrite(this.flags)) throw new ErrnoError('EBADF');
       if (position !== null && !this.append) return fid.write(data, position, request);
       return this.#inTurn(async () => {
@@ -104,7 +113,8 @@ export class OpenFile {
         this.#position = at + count;
         return count;
       });
-    });
+    };
+    return this.use('write', work, holder);
   }
 
   async #here(request: RequestOptions | undefined): Promise<number> {
@@ -119,9 +129,12 @@ export class OpenFile {
     return result;
   }
 
-  /** Ends it after whoever uses it. Idempotent. */
+  /** Ends it after whoever uses it; those who hold it are told, as Node ends the streams of a handle that is closed. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    if (this.#closing === undefined) {
+      this.#closing = this.#close();
+      for (const onClosing of [...this.#holders.values()]) onClosing();
+    }
     return this.#closing;
   }
 

@@ -66,7 +66,7 @@ export class ReadStream extends Readable {
     }
     this.path = source.path;
     this.flags = source.flags;
-    this.#held = new StreamFile(source, request);
+    this.#held = new StreamFile(source, request, () => this.destroy());
     this.#start = start;
     this.#limit = (end ?? Number.POSITIVE_INFINITY) + 1;
     this.#chunk = Math.max(1, highWaterMark);
@@ -140,7 +140,7 @@ export class ReadStream extends Readable {
       // The first request is no larger than a chunk: most files end there.
       const wanted = this.#depth === 1 ? Math.min(size, Math.max(chunk, Math.floor((64 * 1024) / chunk) * chunk)) : size;
       const buffer = Buffer.allocUnsafeSlow(Math.min(wanted, this.#limit - this.#next));
-      const count = file.read(buffer, this.#next, this.#held.request);
+      const count = file.read(buffer, this.#next, this.#held.request, this.#held);
       // Whoever is not waited for any more must not fail unheard.
       count.catch(() => undefined);
       this.#parts.push({ offset: this.#next, buffer, count });

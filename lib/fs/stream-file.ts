@@ -18,12 +18,15 @@ type Callback = (error?: Error | null) => void;
 export class StreamFile {
   readonly #source: Source;
   readonly #aborter = new AbortController();
+  readonly #onClosing: () => void;
   /** What its requests are made with: `abandon` ends them. */
   readonly request: RequestOptions;
   file: OpenFile | undefined;
 
-  constructor(source: Source, request: RequestOptions | undefined) {
+  /** `onClosing` is called when somebody else closes the file. */
+  constructor(source: Source, request: RequestOptions | undefined, onClosing: () => void) {
     this.#source = source;
+    this.#onClosing = onClosing;
     this.request = { signal: joinSignals(this.#aborter.signal, request?.signal), timeout: request?.timeout };
   }
 
@@ -39,10 +42,8 @@ export class StreamFile {
 
   /** Opens it: `begin` sees it first, then `callback`, then who listens. A stream that was destroyed meanwhile goes straight on to _destroy. */
   open(stream: NodeJS.EventEmitter, begin: (file: OpenFile) => void, callback: Callback): void {
-    this.#source.open().then(
+    this.#open().then(
       (file) => {
-        file.hold();
-        this.file = file;
         begin(file);
         callback();
         stream.emit('open', file.fd);
@@ -52,6 +53,13 @@ export class StreamFile {
     );
   }
 
+  async #open(): Promise<OpenFile> {
+    const file = await this.#source.open();
+    file.hold(this, this.#onClosing);
+    this.file = file;
+    return file;
+  }
+
   /** Gives up the requests that are on their way. */
   abandon(): void {
     this.#aborter.abort();
@@ -59,7 +67,7 @@ export class StreamFile {
 
   /** Lets go of the file, and closes it if that is the stream's to do. */
   end(error: Error | null, callback: Callback): void {
-    this.file?.drop();
+    this.file?.drop(this);
     if (this.file === undefined || !this.autoClose) {
       callback(error);
       return;

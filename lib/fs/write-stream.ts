@@ -47,7 +47,7 @@ export class WriteStream extends Writable {
     if (start !== undefined) toInteger(start, 'start', 0);
     this.path = source.path;
     this.flags = source.flags;
-    this.#held = new StreamFile(source, request);
+    this.#held = new StreamFile(source, request, () => this.close());
     this.#flush = flush;
     this.#start = start;
   }
@@ -83,12 +83,12 @@ export class WriteStream extends Writable {
     if (file === undefined) return;
     const parts = joined(chunks);
     if (this.#at === undefined) {
-      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#held.request);
+      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#held.request, this.#held);
       return;
     }
     const writes: Promise<number>[] = [];
     for (const part of parts) {
-      writes.push(file.write(part, this.#at, this.#held.request));
+      writes.push(file.write(part, this.#at, this.#held.request, this.#held));
       this.#at += part.length;
     }
     for (const result of await Promise.allSettled(writes)) {
@@ -101,7 +101,7 @@ export class WriteStream extends Writable {
   override _final(callback: (error?: Error | null) => void): void {
     const { file } = this.#held;
     if (file === undefined || !this.#flush) callback();
-    else file.use('fsync', (fid) => fid.fsync(false, this.#held.request)).then(() => callback(), callback);
+    else file.use('fsync', (fid) => fid.fsync(false, this.#held.request), this.#held).then(() => callback(), callback);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

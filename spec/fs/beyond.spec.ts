@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Client } from '../../lib/client/index.js';
@@ -221,7 +222,15 @@ describe('beyond node:fs, over memory', () => {
     await fs.writeFile('/f', 'f');
     const handle = await fs.open('/f');
     const directory = await fs.opendir('/');
+    const reading = fs.createReadStream('/f');
+    await once(reading, 'readable');
+    const writing = fs.createWriteStream('/g');
+    writing.write('g');
+    await once(writing, 'open');
     await fs.close();
+    expect(reading.destroyed).toBe(true);
+    expect(writing.writableFinished).toBe(true);
+    expect(await fs.readFile('/g', 'utf8')).toBe('g');
     expect((await rejection(handle.read())).message).toBe('file closed');
     expect((await rejection(directory.read())).code).toBe('ERR_DIR_CLOSED');
     await settled(fs);

@@ -1,4 +1,5 @@
 import { createHash, randomFillSync } from 'node:crypto';
+import { once } from 'node:events';
 import { Readable, Transform } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
@@ -103,6 +104,39 @@ export function streams(at: () => Place): void {
     }
     await handle.close();
     expect(handle.fd).toBe(-1);
+  });
+
+  test('closing a handle ends what reads from it', async () => {
+    await place.fs.writeFile(file, 'line\n'.repeat(100_000));
+    const lines = await place.fs.open(file, 'r');
+    for await (const line of lines.readLines()) {
+      expect(line).toBe('line');
+      break;
+    }
+    await lines.close();
+    const read = await place.fs.open(file, 'r');
+    const stream = read.createReadStream();
+    const errors: Error[] = [];
+    stream.on('error', (error) => errors.push(error));
+    await once(stream, 'readable');
+    await read.close();
+    expect(stream.destroyed).toBe(true);
+    expect(errors).toEqual([]);
+    const web = await place.fs.open(file, 'r');
+    const reader = web.readableWebStream().getReader();
+    await web.close();
+    expect((await reader.read()).done).toBe(true);
+  });
+
+  test('closing a handle ends what writes to it, after what was written', async () => {
+    const handle = await place.fs.open(file, 'w');
+    const stream = handle.createWriteStream();
+    await new Promise((resolve) => stream.write('one ', resolve));
+    stream.write('two ');
+    stream.write('three');
+    await handle.close();
+    expect(stream.writableFinished).toBe(true);
+    expect(await place.fs.readFile(file, 'utf8')).toBe('one two three');
   });
 
   test('a signal ends a stream', async () => {
