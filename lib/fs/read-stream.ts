@@ -10,7 +10,7 @@ export interface ReadStreamOptions {
   emitClose?: boolean | undefined;
   /** The first byte; the file's own position if missing. */
   start?: number | undefined;
-  /** The last byte, itself included. */
+  /** The last byte, itself included; counted from the file's own position if `start` is missing. */
   end?: number | undefined;
   /** Bytes of one chunk at most. Default: 64 KiB. */
   highWaterMark?: number | undefined;
@@ -40,7 +40,7 @@ export class ReadStream extends Readable {
   readonly #held: StreamFile;
   readonly #start: number | undefined;
   /** First byte that is not wanted any more. */
-  readonly #limit: number;
+  #limit: number;
   readonly #chunk: number;
   readonly #readAhead: number;
   readonly #parts: Part[] = [];
@@ -86,6 +86,7 @@ export class ReadStream extends Readable {
     const begin = (file: OpenFile): void => {
       this.#at = this.#start ?? file.position ?? 0;
       this.#next = this.#at;
+      if (this.#start === undefined) this.#limit += this.#at;
     };
     this.#held.open(this, begin, callback);
   }

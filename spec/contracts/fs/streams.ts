@@ -139,6 +139,12 @@ export function streams(at: () => Place): void {
     expect(await place.fs.readFile(file, 'utf8')).toBe('one two three');
   });
 
+  test('without a start, an end counts from where the handle is', async () => {
+    const handle = await place.fs.open(file, 'r');
+    await handle.read(Buffer.alloc(5), 0, 5, null);
+    expect(await text(handle.createReadStream({ end: 2 }))).toBe('567');
+  });
+
   test('a signal ends a stream', async () => {
     await place.fs.writeFile(file, Buffer.alloc(1_000_000));
     const handle = await place.fs.open(file, 'r');
