@@ -173,7 +173,8 @@ export class Fid {
 
   /**
    * Reads up to `buffer.length` bytes from `offset` into `buffer`, in as many Treads as that takes, in flight together. Resolves with the
-   * bytes read: fewer only at the end of the file. If any part fails, it fails as a whole. The buffer is the client's until then.
+   * bytes read: none at the end of the file, and as read(2) fewer where the server gives no more at a time, as it does for /proc. If any part fails, it
+   * fails as a whole. The buffer is the client's until then.
    */
   read(buffer: Uint8Array, offset: number, options?: RequestOptions): Promise<number> {
     return this.#told(readSplit(this, buffer, offset, options));

@@ -34,13 +34,19 @@ export async function readToEnd(fid: Fid, start: number, request: RequestOptions
   if (count === 0 || count === expected) return trimmed(head, count);
   const pieces = [head.subarray(0, count)];
   let total = count;
-  while (total < Math.max(expected, LIMIT)) {
-    const piece = Buffer.allocUnsafeSlow(expected > total ? Math.min(expected - total, PIECE) : Math.min(Math.max(total, FIRST), PIECE));
-    const more = await fid.read(piece, start + total, request);
-    total += more;
-    if (more > 0) pieces.push(piece.subarray(0, more));
-    // At the size it claims Node looks no further; where it claims none, only the end is the end.
-    if (more < piece.length || total === expected) break;
+  for (let ended = false; !ended && total !== expected && total < Math.max(expected, LIMIT); ) {
+    // What claims no size is read in one go after the other: the kernel makes the text of /proc anew for whoever jumps about in it.
+    const wanted = expected > total ? Math.min(expected - total, PIECE) : Math.min(Math.max(total, FIRST), fid.iounit);
+    const piece = Buffer.allocUnsafeSlow(wanted);
+    let filled = 0;
+    // A short answer is not the end: /proc gives a page or two at a time, and a server may give less than it is asked for (read(5)).
+    while (filled < piece.length && !ended) {
+      const more = await fid.read(piece.subarray(filled), start + total, request);
+      filled += more;
+      total += more;
+      ended = more === 0;
+    }
+    if (filled > 0) pieces.push(piece.subarray(0, filled));
   }
   return Buffer.concat(pieces, total);
 }

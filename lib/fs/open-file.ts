@@ -79,8 +79,8 @@ export class OpenFile {
   }
 
   /**
-   * Fills `view` from `position`, or from the file's own position if that is null. Resolves with the bytes read: fewer only at
-   * the end of the file. The view is the file's until then.
+   * Fills `view` from `position`, or from the file's own position if that is null. Resolves with the bytes read, as
+   * read(2): none at the end of the file. The view is the file's until then.
    */
   read(view: Uint8Array, position: number | null, request: RequestOptions | undefined, holder?: object): Promise<number> {
     const work = async (fid: Fid): Promise<number> => {
