@@ -70,14 +70,24 @@ export async function writeContent(
 ): Promise<void> {
   if (!isIterable(data)) {
     const bytes = toBytes(data, 'data', encoding);
-    if (bytes.length > 0) await file.write(bytes, null, request);
+    if (bytes.length > 0) await writeAll(file, bytes, request);
     return;
   }
   for await (const chunk of data) {
     throwIfAborted(request?.signal);
     // Whoever gives the chunk may use its memory again afterwards, so each is written before the next is asked for.
-    await file.write(toBytes(chunk, 'data', encoding), null, request);
+    await writeAll(file, toBytes(chunk, 'data', encoding), request);
   }
+}
+
+async function writeAll(file: OpenFile, bytes: Uint8Array, request: RequestOptions | undefined): Promise<void> {
+  checkWritten(await file.write(bytes, null, request), bytes.length);
+}
+
+/** For whoever is not told how much was written: EIO where a server has stopped taking anything. */
+export function checkWritten(count: number, wanted: number): number {
+  if (count < wanted) throw new ErrnoError('EIO', { syscall: 'write' });
+  return count;
 }
 
 /** Refuses what `writeContent` cannot write, before a file is made for it. */
@@ -101,7 +111,7 @@ export async function copyContent(from: Fid, to: Fid, request: RequestOptions | 
       for (let done = 0; done < size && at + done < end; ) {
         const count = await from.read(buffer.subarray(done), at + done, request);
         if (count === 0) end = Math.min(end, at + done);
-        else copied += await to.write(buffer.subarray(done, done + count), at + done, request);
+        else copied += checkWritten(await to.write(buffer.subarray(done, done + count), at + done, request), count);
         done += count;
       }
     }

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
 import { toInteger } from './arguments.js';
+import { checkWritten } from './content.js';
 import { type Source, StreamFile } from './stream-file.js';
 
 export interface WriteStreamOptions {
@@ -83,7 +84,7 @@ export class WriteStream extends Writable {
     if (file === undefined) return;
     const parts = joined(chunks);
     if (this.#at === undefined) {
-      for (const part of parts) this.bytesWritten += await file.write(part, null, this.#held.request, this.#held);
+      for (const part of parts) this.#count(await file.write(part, null, this.#held.request, this.#held), part);
       return;
     }
     const writes: Promise<number>[] = [];
@@ -91,11 +92,16 @@ export class WriteStream extends Writable {
       writes.push(file.write(part, this.#at, this.#held.request, this.#held));
       this.#at += part.length;
     }
-    for (const result of await Promise.allSettled(writes)) {
+    for (const [index, result] of (await Promise.allSettled(writes)).entries()) {
       if (result.status === 'rejected') throw result.reason;
-      this.bytesWritten += result.value;
+      this.#count(result.value, parts[index]);
     }
     if (this.#start === undefined) file.position = this.#at;
+  }
+
+  #count(written: number, part: Uint8Array | undefined): void {
+    this.bytesWritten += written;
+    checkWritten(written, part?.length ?? 0);
   }
 
   override _final(callback: (error?: Error | null) => void): void {

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FileSystem, fileSystem } from '../../lib/fs/index.js';
 import { GETATTR_SIZE } from '../../lib/protocol/index.js';
 import { Between } from '../client/between.js';
+import { rejection } from '../contracts/fs/errors.js';
+import { twist } from '../interop/sabotage.js';
 
 const content = Array.from({ length: 30_000 }, (_, line) => `line ${line}\n`).join('');
 
@@ -43,5 +45,21 @@ describe('a server that moves less than it is asked for', () => {
     await fs.copyFile('/f', '/g');
     between.saboteur = undefined;
     expect(await fs.readFile('/g', 'utf8')).toBe(content);
+  });
+
+  test('is no success where it takes nothing any more', async () => {
+    await fs.writeFile('/f', content);
+    between.saboteur = twist('Twrite', () => ({ count: 0 }));
+    expect(await rejection(fs.writeFile('/g', content))).toMatchObject({ code: 'EIO', syscall: 'write' });
+    expect(await rejection(fs.writeFile('/g', [content], { flag: 'a' }))).toMatchObject({ code: 'EIO', syscall: 'write' });
+    expect(await rejection(fs.copyFile('/f', '/g'))).toMatchObject({ code: 'EIO', syscall: 'copyfile' });
+    for (const flags of ['w', 'a']) {
+      const stream = fs.createWriteStream('/g', { flags });
+      const failed = new Promise<NodeJS.ErrnoException>((resolve) => stream.on('error', resolve));
+      stream.end(content);
+      expect(await failed).toMatchObject({ code: 'EIO', syscall: 'write' });
+    }
+    await using handle = await fs.open('/g', 'w');
+    expect((await handle.write('text')).bytesWritten).toBe(0);
   });
 });
