@@ -27,6 +27,10 @@ function einval(message: string, path: string): SystemError {
   return new SystemError('ERR_FS_CP_EINVAL', 'Invalid src or dest', 'cp', 22, 'EINVAL', message, path);
 }
 
+function intoItself(source: string, destination: string): SystemError {
+  return einval(`cannot copy ${source} to a subdirectory of self ${destination}`, destination);
+}
+
 function exists(path: string): SystemError {
   return new SystemError('ERR_FS_CP_EEXIST', 'Target already exists', 'cp', 17, 'EEXIST', `${path} already exists`, path);
 }
@@ -74,9 +78,7 @@ export function copy(context: Context, fs: CopyParts) {
         );
       }
     }
-    if (from.isDirectory() && isBelow(destination, source)) {
-      throw einval(`cannot copy ${source} to a subdirectory of self ${destination}`, destination);
-    }
+    if (from.isDirectory() && isBelow(destination, source)) throw intoItself(source, destination);
     if (from.isSocket()) throw special('ERR_FS_CP_SOCKET', 'Cannot copy a socket file', `cannot copy a socket file: ${destination}`);
     if (from.isFIFO()) throw special('ERR_FS_CP_FIFO_PIPE', 'Cannot copy a FIFO pipe', `cannot copy a FIFO pipe: ${destination}`);
     if (!from.isFile() && !from.isDirectory() && !from.isSymbolicLink() && !from.isBlockDevice() && !from.isCharacterDevice()) {
@@ -87,6 +89,15 @@ export function copy(context: Context, fs: CopyParts) {
     function special(code: string, text: string, message: string): SystemError {
       return new SystemError(code, text, 'cp', 22, 'EINVAL', message, destination);
     }
+  }
+
+  /** Whether a path leads through that directory, by whatever names: a copy into its own source would go on until the disk is full. */
+  async function isWithin(path: string, directory: Stats): Promise<boolean> {
+    for (let above = parentOf(path); above !== '' && above !== '/'; above = parentOf(above)) {
+      const there = await maybe(above, true);
+      if (there !== undefined && isSame(there, directory)) return true;
+    }
+    return false;
   }
 
   async function one(source: string, destination: string, options: CopyOptions, request: RequestOptions | undefined): Promise<void> {
@@ -156,7 +167,8 @@ export function copy(context: Context, fs: CopyParts) {
       const request = requestOf(options, context.request);
       // Those above the destination are made even if the filter leaves nothing to copy, as Node does.
       if (options.filter && !(await options.filter(from, to))) return;
-      await check(from, to, options);
+      const checked = await check(from, to, options);
+      if (checked.from.isDirectory() && (await isWithin(to, checked.from))) throw intoItself(from, to);
       const above = parentOf(to);
       if (above !== '' && (await maybe(above, true)) === undefined) await fs.mkdir(above, { recursive: true });
       await one(from, to, { ...options, ...(options.filter ? { filter: skipFirst(options.filter) } : {}) }, request);

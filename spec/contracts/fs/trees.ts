@@ -130,4 +130,15 @@ export function trees(at: () => Place): void {
       expect(error.message).toContain(`(${text})`);
     }
   });
+
+  test('cp of a directory into itself, by another name', async () => {
+    const { fs, path } = place;
+    await fs.symlink('tree', path('alias'));
+    for (const to of ['alias/x', 'alias/sub/x']) {
+      const error = await rejection(fs.cp(path('tree'), path(to), { recursive: true }));
+      expect(error.code).toBe('ERR_FS_CP_EINVAL');
+      expect(error.message).toContain(`(cannot copy ${path('tree')} to a subdirectory of self `);
+    }
+    expect(await fs.readdir(path('tree'))).not.toContain('x');
+  });
 }
