@@ -121,13 +121,7 @@ export class FileHandle extends EventEmitter {
   ): Promise<{ bytesRead: number; buffers: T }> {
     const request = requestOf(options, this.#file.context.request);
     if (this.fd === -1) throw fileClosed('readv');
-    let bytesRead = 0;
-    for (const view of viewsOf(buffers)) {
-      const count = await this.#file.read(view, typeof position === 'number' ? position + bytesRead : null, request);
-      bytesRead += count;
-      if (count < view.length) break;
-    }
-    return { bytesRead, buffers };
+    return { bytesRead: await this.#file.readAll(viewsOf(buffers), toPosition(position), request), buffers };
   }
 
   async writev<T extends readonly NodeJS.ArrayBufferView[]>(
@@ -137,11 +131,7 @@ export class FileHandle extends EventEmitter {
   ): Promise<{ bytesWritten: number; buffers: T }> {
     const request = requestOf(options, this.#file.context.request);
     if (this.fd === -1) throw fileClosed('writev');
-    let bytesWritten = 0;
-    for (const view of viewsOf(buffers)) {
-      bytesWritten += await this.#file.write(view, typeof position === 'number' ? position + bytesWritten : null, request);
-    }
-    return { bytesWritten, buffers };
+    return { bytesWritten: await this.#file.writeAll(viewsOf(buffers), toPosition(position), request), buffers };
   }
 
   async readFile(options?: { encoding?: null | undefined; signal?: AbortSignal | undefined } | null): Promise<Buffer<ArrayBuffer>>;

@@ -83,38 +83,59 @@ export class OpenFile {
    * read(2): none at the end of the file. The view is the file's until then.
    */
   read(view: Uint8Array, position: number | null, request: RequestOptions | undefined, holder?: object): Promise<number> {
-    const work = async (fid: Fid): Promise<number> => {
-      if (!canRead(this.flags)) throw new ErrnoError('EBADF');
-      if (fid.isDirectory) throw new ErrnoError('EISDIR');
-      if (position !== null) return fid.read(view, position, request);
-      return this.#inTurn(async () => {
-        const at = await this.#here(request);
-        const count = await fid.read(view, at, request);
-        this.#position = at + count;
-        return count;
-      });
-    };
-    return this.use('read', work, holder);
+    return this.use('read', (fid) => this.#reading(fid, position, request, (at) => fid.read(view, at, request)), holder);
+  }
+
+  /** As `read`, into one view after another at one go: nobody else's read of the same position comes between. */
+  readAll(views: readonly Uint8Array[], position: number | null, request: RequestOptions | undefined): Promise<number> {
+    return this.use('read', (fid) =>
+      this.#reading(fid, position, request, (at) => each(views, (view, done) => fid.read(view, at + done, request))),
+    );
+  }
+
+  async #reading(
+    fid: Fid,
+    position: number | null,
+    request: RequestOptions | undefined,
+    move: (at: number) => Promise<number>,
+  ): Promise<number> {
+    if (!canRead(this.flags)) throw new ErrnoError('EBADF');
+    if (fid.isDirectory) throw new ErrnoError('EISDIR');
+    return position === null ? this.#onward(request, move) : move(position);
   }
 
   /** Writes all of `data` at `position`, or at the file's own position if that is null; at the end if it was opened to append. */
   write(data: Uint8Array, position: number | null, request: RequestOptions | undefined, holder?: object): Promise<number> {
-    const work = async (fid: Fid): Promise<number> => {
-      if (!canWrite(this.flags)) throw new ErrnoError('EBADF');
-      if (position !== null && !this.append) return fid.write(data, position, request);
-      return this.#inTurn(async () => {
-        if (this.append) {
-          const count = await fid.write(data, 0, request);
-          this.#position = undefined;
-          return count;
-        }
-        const at = await this.#here(request);
-        const count = await fid.write(data, at, request);
-        this.#position = at + count;
-        return count;
-      });
-    };
-    return this.use('write', work, holder);
+    return this.use('write', (fid) => this.#writing(position, request, (at) => fid.write(data, at, request)), holder);
+  }
+
+  /** As `write`, one view after another at one go; those that fit into one message leave in one, so that nobody else's come between at the server either. */
+  writeAll(views: readonly Uint8Array[], position: number | null, request: RequestOptions | undefined): Promise<number> {
+    return this.use('write', (fid) => {
+      const total = views.reduce((sum, { length }) => sum + length, 0);
+      const parts = views.length > 1 && total <= fid.iounit ? [Buffer.concat(views, total)] : views;
+      return this.#writing(position, request, (at) => each(parts, (part, done) => fid.write(part, this.append ? at : at + done, request)));
+    });
+  }
+
+  async #writing(position: number | null, request: RequestOptions | undefined, move: (at: number) => Promise<number>): Promise<number> {
+    if (!canWrite(this.flags)) throw new ErrnoError('EBADF');
+    if (!this.append) return position === null ? this.#onward(request, move) : move(position);
+    return this.#inTurn(async () => {
+      const count = await move(0);
+      this.#position = undefined;
+      return count;
+    });
+  }
+
+  /** From where the file is, which then is behind what was moved. */
+  #onward(request: RequestOptions | undefined, move: (at: number) => Promise<number>): Promise<number> {
+    return this.#inTurn(async () => {
+      const at = await this.#here(request);
+      const count = await move(at);
+      this.#position = at + count;
+      return count;
+    });
   }
 
   async #here(request: RequestOptions | undefined): Promise<number> {
@@ -153,4 +174,15 @@ export class OpenFile {
       this.onClosed?.();
     }
   }
+}
+
+/** Moves one view after another, as far as they are moved whole. */
+async function each(views: readonly Uint8Array[], move: (view: Uint8Array, done: number) => Promise<number>): Promise<number> {
+  let done = 0;
+  for (const view of views) {
+    const count = view.length === 0 ? 0 : await move(view, done);
+    done += count;
+    if (count < view.length) break;
+  }
+  return done;
 }

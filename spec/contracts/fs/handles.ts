@@ -112,6 +112,21 @@ export function handles(at: () => Place): void {
     await refuses(() => handle.writev([1] as unknown as Buffer[]), 'ERR_INVALID_ARG_TYPE');
   });
 
+  test('vectors of several calls at once do not get mixed up', async () => {
+    const twice = (n: number): Buffer[] => [Buffer.from(`<${n}`), Buffer.from(`${n}>\n`)];
+    for (const flags of ['w', 'a']) {
+      const handle = await place.fs.open(file, flags);
+      await handle.truncate();
+      await Promise.all(Array.from({ length: 20 }, (_, n) => handle.writev(twice(n))));
+      await handle.close();
+      expect(await place.fs.readFile(file, 'utf8')).toMatch(/^(<(\d+)\2>\n){20}$/);
+    }
+    await place.fs.writeFile(file, Array.from({ length: 20 }, (_, n) => `${n + 10}${n + 10}`).join(''));
+    await using handle = await place.fs.open(file);
+    const read = await Promise.all(Array.from({ length: 20 }, () => handle.readv([Buffer.alloc(2), Buffer.alloc(2)])));
+    for (const { buffers } of read) expect(buffers[0]).toEqual(buffers[1]);
+  });
+
   test('readFile and writeFile of a handle go on where it is', async () => {
     await using handle = await place.fs.open(file, 'r+');
     await handle.read(Buffer.alloc(4));
