@@ -51,7 +51,7 @@ export class Fid {
     this.number = number;
     this.qid = qid;
     this.attachment = attachment;
-    this.#place = place.hold();
+    this.#place = place.hold(this);
   }
 
   /** Where it is in the tree, as far as this client knows of renames. */
@@ -274,7 +274,14 @@ export class Fid {
 
   /** Trenameat, or Trename where the server has no Trenameat. */
   async renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
-    await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
+    // Where a fid has the new name, one of the old name tells whether the two are one file, of which the rename changes nothing (Place.moved).
+    const unclear = to.place.fileOf(newName) !== undefined && this.#place.fileOf(oldName) === undefined;
+    const looked = unclear ? await this.walk([oldName], options).catch(() => undefined) : undefined;
+    try {
+      await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
+    } finally {
+      await looked?.clunk().catch(() => undefined);
+    }
   }
 
   /**
@@ -395,7 +402,7 @@ export class Fid {
   }
 
   #moveTo(place: Place): void {
-    place.hold();
+    place.hold(this);
     this.#place.release();
     this.#place = place;
   }

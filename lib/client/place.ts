@@ -1,3 +1,11 @@
+import type { Qid } from '../protocol/types.js';
+
+/** A fid, as far as its place looks at it. */
+interface Holder {
+  readonly known: boolean;
+  readonly qid: Qid;
+}
+
 /**
  * A name in the tree that a client has walked to. All fids walked to one name share its place, so a rename moves one place and with it
  * the path of every fid at or below it. A place whose name is taken away or taken over is gone: its fids are of a file without a name.
@@ -9,6 +17,8 @@ export class Place {
   #name: string;
   #children: Map<string, Place> | undefined;
   #holders = 0;
+  /** Whoever came last: its qid tells which file this is. */
+  #last: Holder | undefined;
   #gone = false;
 
   private constructor(parent: Place | undefined, name: string) {
@@ -51,13 +61,15 @@ export class Place {
     return child;
   }
 
-  hold(): this {
+  hold(holder?: Holder): this {
     this.#holders++;
+    if (holder !== undefined) this.#last = holder;
     return this;
   }
 
   release(): void {
     this.#holders--;
+    if (this.#holders <= 0) this.#last = undefined;
     this.#prune();
   }
 
@@ -67,6 +79,13 @@ export class Place {
       if (parent !== undefined && parent.#children?.get(place.#name) === place) parent.#children.delete(place.#name);
       place = parent;
     }
+  }
+
+  /** Which file has that name here, if a fid tells. */
+  fileOf(name: string): Qid | undefined {
+    const child = this.#children?.get(name);
+    const last = child === undefined ? undefined : child.#last;
+    return last?.known ? last.qid : undefined;
   }
 
   /** Nothing has the name `name` here any more. */
@@ -83,9 +102,11 @@ export class Place {
     if (parent !== undefined && parent.#children?.get(this.#name) === this) parent.removed(this.#name);
   }
 
-  /** What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone. */
+  /** What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone; but of two names of one file rename(2) leaves both. */
   moved(oldName: string, to: Place, newName: string): void {
     if (to === this && oldName === newName) return;
+    const file = this.fileOf(oldName);
+    if (file !== undefined && file.path === to.fileOf(newName)?.path) return;
     to.removed(newName);
     const child = this.#children?.get(oldName);
     if (child === undefined) return;

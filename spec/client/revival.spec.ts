@@ -156,6 +156,35 @@ describe('after a loss', () => {
     expect(client.recovery?.casualties).toBe(0);
   });
 
+  it.each(['renameat', 'rename', 'without a fid of the old name'])(
+    'both names of a file that was renamed onto itself are found (%s)',
+    async (way) => {
+      const { client, open, allFree } = await world();
+      await touch(client, 'a');
+      const a = await client.root.walk(['a']);
+      await client.root.link('b', a);
+      const b = await client.root.walk(['b']);
+      await b.open(L_O_RDWR);
+      if (way === 'rename') await a.rename(client.root, 'b');
+      else {
+        if (way !== 'renameat') await a.clunk();
+        await client.root.renameat('a', client.root, 'b');
+      }
+      expect([a.path, b.path, b.place.gone]).toEqual(['/a', '/b', false]);
+      cut(client);
+      open();
+      await recovered(client);
+      expect((await b.getattr()).nlink).toBe(2);
+      expect(client.recovery?.casualties).toBe(0);
+      // A third one that takes the name is another matter.
+      await touch(client, 'c');
+      await client.root.renameat('c', client.root, 'b');
+      expect(b.place.gone).toBe(true);
+      for (const fid of [a, b]) await fid.clunk();
+      await allFree();
+    },
+  );
+
   it('what was removed through a fid of its own is gone for the others', async () => {
     const { client } = await world();
     await touch(client, 'a');
