@@ -53,17 +53,18 @@ export class ReadStream extends Readable {
 
   constructor(source: Source, options: ReadStreamOptions, request: RequestOptions | undefined) {
     const { start, end, highWaterMark = 64 * 1024, encoding, emitClose = true, signal, readAhead = READ_AHEAD } = options;
+    // Before the stream begins: one that is half made would tell of it by an event that nobody can listen for.
+    if (start !== undefined) toInteger(start, 'start', 0);
+    if (end !== undefined && end !== Number.POSITIVE_INFINITY) {
+      toInteger(end, 'end', 0);
+      if (start !== undefined && start > end) throw outOfRange('start', `<= "end" (here: ${end})`, start);
+    }
     super({
       highWaterMark,
       emitClose,
       ...(encoding ? { encoding } : {}),
       ...(signal ? { signal } : {}),
     });
-    if (start !== undefined) toInteger(start, 'start', 0);
-    if (end !== undefined && end !== Number.POSITIVE_INFINITY) {
-      toInteger(end, 'end', 0);
-      if (start !== undefined && start > end) throw outOfRange('start', `<= "end" (here: ${end})`, start);
-    }
     this.path = source.path;
     this.flags = source.flags;
     this.#held = new StreamFile(source, request, () => this.destroy());

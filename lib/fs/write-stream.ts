@@ -38,6 +38,8 @@ export class WriteStream extends Writable {
 
   constructor(source: Source, options: WriteStreamOptions, request: RequestOptions | undefined) {
     const { start, highWaterMark = 1024 * 1024, encoding, emitClose = true, signal, flush = false } = options;
+    // Before the stream begins, as in ReadStream.
+    if (start !== undefined) toInteger(start, 'start', 0);
     super({
       highWaterMark,
       emitClose,
@@ -45,7 +47,6 @@ export class WriteStream extends Writable {
       ...(encoding ? { defaultEncoding: encoding } : {}),
       ...(signal ? { signal } : {}),
     });
-    if (start !== undefined) toInteger(start, 'start', 0);
     this.path = source.path;
     this.flags = source.flags;
     this.#held = new StreamFile(source, request, () => this.close());

@@ -237,6 +237,19 @@ describe('beyond node:fs, over memory', () => {
     await fs.close();
   });
 
+  test('a stream that is refused for its arguments tells nothing later', async () => {
+    await fs.writeFile('/f', '0123');
+    await using handle = await fs.open('/f', 'r+');
+    expect(() => fs.createReadStream('/f', { start: 3, end: 1 })).toThrow(RangeError);
+    expect(() => handle.createReadStream({ start: 3, end: 1 })).toThrow(RangeError);
+    expect(() => fs.createReadStream('/f', { end: -1 })).toThrow(RangeError);
+    expect(() => fs.createWriteStream('/f', { start: -1 })).toThrow(RangeError);
+    expect(() => handle.createWriteStream({ start: -1 })).toThrow(RangeError);
+    // Streams begin behind the code that made them: what one tells without a listener would end the process then.
+    await fs.stat('/f');
+    expect((await handle.read(Buffer.alloc(4), 0, 4, null)).bytesRead).toBe(4);
+  });
+
   test('a lost connection fails what is under way and what comes after', async () => {
     await fs.writeFile('/f', 'f');
     const handle = await fs.open('/f');
