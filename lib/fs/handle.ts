@@ -210,7 +210,7 @@ export class FileHandle extends EventEmitter {
     return this.#file.use(name, async (fid) => work(fid, this.#file.context.request));
   }
 
-  /** Locks bytes of the file for this handle: advisory, and given up when it is closed. EAGAIN, ENOLCK, AbortError. */
+  /** Locks bytes of the file for this handle: advisory, and given up when it is closed. EAGAIN, ENOLCK, AbortError; EBADF if it waits while the handle is closed. */
   async lock(options: LockOptions = {}): Promise<void> {
     await lock(this.#file, options, requestOf(options, this.#file.context.request));
   }

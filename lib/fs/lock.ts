@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import {
   LOCK_BLOCKED,
@@ -12,8 +13,8 @@ import {
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { LockRange } from '../protocol/types.js';
-import { toInteger } from './arguments.js';
-import { abortError } from './errors.js';
+import { joinSignals, toInteger } from './arguments.js';
+import { abortError, fileClosed } from './errors.js';
 import type { OpenFile } from './open-file.js';
 
 /** Bytes of a file, as `lock` and `unlock` take them. */
@@ -52,23 +53,39 @@ function rangeOf(type: number, { start = 0, length = 0 }: RangeOptions): LockRan
   return { type, start, length, procId: process.pid, clientId: hostname() };
 }
 
-/** Tlock until it is granted. EAGAIN where it is not to wait, ENOLCK where the server gives none. */
+/** Tlock until it is granted. EAGAIN where it is not to wait, ENOLCK where the server gives none; EBADF where the file is closed meanwhile. */
 export async function lock(file: OpenFile, options: LockOptions, request: RequestOptions | undefined): Promise<void> {
   const { shared = false, wait = true } = options;
   const range = rangeOf(shared ? LOCK_TYPE_RDLCK : LOCK_TYPE_WRLCK, options);
   await file.use('fcntl', async (fid) => {
-    for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      const status = await fid.lock(range, wait ? LOCK_FLAGS_BLOCK : 0, request);
-      if (status === LOCK_SUCCESS) return;
-      if (status !== LOCK_BLOCKED && status !== LOCK_GRACE) throw new ErrnoError('ENOLCK');
-      if (!wait) throw new ErrnoError('EAGAIN');
-      // A server may say "blocked" although it was asked to wait: Linux's client tries again then, too.
-      const { signal } = request ?? {};
-      await delay(pause, undefined, signal ? { signal } : undefined).catch(() => {
-        if (signal) throw abortError(signal);
-      });
+    if (!wait) {
+      if (!(await isGranted(fid, range, 0, request))) throw new ErrnoError('EAGAIN');
+      return;
+    }
+    // Whoever closes the file need not wait for somebody else to give up a lock.
+    const closing = new AbortController();
+    const signal = joinSignals(closing.signal, request?.signal) ?? closing.signal;
+    file.hold(closing, () => closing.abort());
+    try {
+      for (let pause = FIRST_PAUSE; !(await isGranted(fid, range, LOCK_FLAGS_BLOCK, { ...request, signal })); ) {
+        // A server may say "blocked" although it was asked to wait: Linux's client tries again then, too.
+        await delay(pause, undefined, { signal }).catch(() => {
+          throw abortError(signal);
+        });
+        pause = Math.min(pause * 2, LONGEST_PAUSE);
+      }
+    } catch (error) {
+      throw closing.signal.aborted && request?.signal?.aborted !== true ? fileClosed('fcntl') : error;
+    } finally {
+      file.drop(closing);
     }
   });
+}
+
+async function isGranted(fid: Fid, range: LockRange, flags: number, request: RequestOptions | undefined): Promise<boolean> {
+  const status = await fid.lock(range, flags, request);
+  if (status !== LOCK_SUCCESS && status !== LOCK_BLOCKED && status !== LOCK_GRACE) throw new ErrnoError('ENOLCK');
+  return status === LOCK_SUCCESS;
 }
 
 export async function unlock(file: OpenFile, options: RangeOptions, request: RequestOptions | undefined): Promise<void> {

@@ -104,6 +104,21 @@ describe('beyond node:fs, over memory', () => {
     await two.lock();
   });
 
+  test('who waits for a lock does not keep a handle from being closed', async () => {
+    await fs.writeFile('/f', '');
+    await using one = await fs.open('/f', 'r+');
+    await one.lock();
+    const two = await fs.open('/f', 'r+');
+    const waiting = rejection(two.lock());
+    await two.close();
+    expect(await waiting).toMatchObject({ code: 'EBADF', message: 'file closed', syscall: 'fcntl' });
+    const three = await fs.open('/f', 'r+');
+    const last = rejection(three.lock());
+    await fs.close();
+    expect((await last).code).toBe('EBADF');
+    await settled(fs);
+  });
+
   test('mknod and mkfifo', async () => {
     await fs.mknod('/dev', 0o020666, 1, 3);
     await fs.mkfifo('/fifo', 0o600);
