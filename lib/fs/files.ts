@@ -213,10 +213,7 @@ export function files(context: Context) {
       path: path instanceof Uint8Array ? (path as Buffer) : shown,
       flags: used,
       autoClose: options.autoClose ?? true,
-      open: async () => {
-        const file = await openFile(path, wire, mode);
-        return file;
-      },
+      open: (request) => openFile(path, wire, mode, request),
     };
   }
 

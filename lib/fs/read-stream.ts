@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { addAbortSignal, Readable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
 import { toInteger } from './arguments.js';
 import { outOfRange } from './errors.js';
@@ -63,7 +63,6 @@ export class ReadStream extends Readable {
       highWaterMark,
       emitClose,
       ...(encoding ? { encoding } : {}),
-      ...(signal ? { signal } : {}),
     });
     this.path = source.path;
     this.flags = source.flags;
@@ -72,6 +71,8 @@ export class ReadStream extends Readable {
     this.#limit = (end ?? Number.POSITIVE_INFINITY) + 1;
     this.#chunk = Math.max(1, highWaterMark);
     this.#readAhead = readAhead;
+    // Not by the base class: one that was aborted before would end the stream before there is anything of it.
+    if (signal) addAbortSignal(signal, this);
   }
 
   /** The number of the open file; null before it is open and after it is closed. */
@@ -81,6 +82,12 @@ export class ReadStream extends Readable {
 
   get pending(): boolean {
     return this.#held.file === undefined;
+  }
+
+  /** An opening that is under way is given up: Node waits for it, but a server may be long in coming back. */
+  override destroy(error?: Error): this {
+    if (this.pending) this.#held.abandon();
+    return super.destroy(error);
   }
 
   override _construct(callback: (error?: Error | null) => void): void {

@@ -9,7 +9,7 @@ export interface Source {
   readonly autoClose: boolean;
   readonly flags: string | number;
   /** Opens the file, or gives the open one. */
-  open(): Promise<OpenFile>;
+  open(request: RequestOptions): Promise<OpenFile>;
 }
 
 type Callback = (error?: Error | null) => void;
@@ -49,12 +49,13 @@ export class StreamFile {
         stream.emit('open', file.fd);
         stream.emit('ready');
       },
-      (error: Error) => callback(error),
+      // Given up by whoever destroyed the stream, who has said why.
+      (error: Error) => callback(this.#aborter.signal.aborted ? null : error),
     );
   }
 
   async #open(): Promise<OpenFile> {
-    const file = await this.#source.open();
+    const file = await this.#source.open(this.request);
     file.hold(this, this.#onClosing);
     this.file = file;
     return file;

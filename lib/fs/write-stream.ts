@@ -1,4 +1,4 @@
-import { Writable } from 'node:stream';
+import { addAbortSignal, Writable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
 import { toInteger } from './arguments.js';
 import { checkWritten } from './content.js';
@@ -45,13 +45,14 @@ export class WriteStream extends Writable {
       emitClose,
       decodeStrings: true,
       ...(encoding ? { defaultEncoding: encoding } : {}),
-      ...(signal ? { signal } : {}),
     });
     this.path = source.path;
     this.flags = source.flags;
     this.#held = new StreamFile(source, request, () => this.close());
     this.#flush = flush;
     this.#start = start;
+    // Not by the base class: one that was aborted before would end the stream before there is anything of it.
+    if (signal) addAbortSignal(signal, this);
   }
 
   get fd(): number | null {
@@ -60,6 +61,12 @@ export class WriteStream extends Writable {
 
   get pending(): boolean {
     return this.#held.file === undefined;
+  }
+
+  /** An opening that is under way is given up: Node waits for it, but a server may be long in coming back. */
+  override destroy(error?: Error): this {
+    if (this.pending) this.#held.abandon();
+    return super.destroy(error);
   }
 
   override _construct(callback: (error?: Error | null) => void): void {
