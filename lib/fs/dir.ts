@@ -3,6 +3,7 @@ import { Cookies } from '../client/cookies.js';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
 import { DT_DIR } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
 import type { DirectoryEntry } from '../protocol/types.js';
 import { named } from './arguments.js';
 import type { Context } from './context.js';
@@ -13,9 +14,12 @@ import { below, checkLength } from './path.js';
 
 type ReadCallback = (error: NodeJS.ErrnoException | null, entry: NodeDirent | null) => void;
 
-/** A directory that is still to be read, and how the caller would write its path. */
+/** A directory that is still to be read. */
 interface Level {
-  readonly fid: Fid;
+  /** Missing until its turn comes: of all directories that are found and not yet read, a server might not keep that many. */
+  fid: Fid | undefined;
+  /** The names from the top, and how the caller would write its path. */
+  readonly names: readonly string[];
   readonly path: string;
   /** The cookie to go on from. */
   offset: bigint;
@@ -30,6 +34,7 @@ export class Dir {
   readonly #recursive: boolean;
   readonly #encoding: BufferEncoding | 'buffer' | undefined;
   readonly #request: RequestOptions | undefined;
+  readonly #top: Fid;
   #levels: Level[];
   #entries: { entry: DirectoryEntry; level: Level }[] = [];
   #turn: Promise<unknown> = Promise.resolve();
@@ -47,7 +52,8 @@ export class Dir {
     this.#recursive = options.recursive ?? false;
     this.#encoding = options.encoding;
     this.#request = options.request;
-    this.#levels = [{ fid, path, offset: 0n, cookies: new Cookies() }];
+    this.#top = fid;
+    this.#levels = [{ fid, names: [], path, offset: 0n, cookies: new Cookies() }];
     this.#fd = context.opened(this);
   }
 
@@ -72,11 +78,13 @@ export class Dir {
       while (this.#entries.length === 0) {
         const level = this.#levels[0];
         if (level === undefined) return null;
-        const entries = await level.fid.readdir(level.offset, undefined, this.#request);
+        level.fid ??= await this.#open(level.names);
+        const entries = (await level.fid?.readdir(level.offset, undefined, this.#request)) ?? [];
         const last = entries[entries.length - 1];
         if (last === undefined) {
           this.#levels.shift();
-          this.#context.release(level.fid);
+          // From the top the others are reached.
+          if (level.fid !== this.#top) this.#context.release(level.fid);
           continue;
         }
         level.cookies.pass(entries);
@@ -90,14 +98,23 @@ export class Dir {
       const next = this.#entries.pop();
       if (next === undefined) return null;
       const { entry, level } = next;
-      const type = await describeEntry(level.fid, entry, this.#request);
+      const type = await describeEntry(level.fid ?? this.#top, entry, this.#request);
       if (this.#recursive && type === DT_DIR) {
         const path = checkLength(below(level.path, entry.name));
-        const fid = await openDirectory(this.#context, await level.fid.walk([entry.name], this.#request), this.#request);
-        this.#levels.push({ fid, path, offset: 0n, cookies: new Cookies() });
+        this.#levels.push({ fid: undefined, names: [...level.names, entry.name], path, offset: 0n, cookies: new Cookies() });
       }
       return new Dirent(named(entry.name, this.#encoding) as string, type, level.path);
     });
+  }
+
+  /** Undefined where it is gone since it was found: nothing is in it then. */
+  async #open(names: readonly string[]): Promise<Fid | undefined> {
+    try {
+      return await openDirectory(this.#context, await this.#top.walk(names, this.#request), this.#request);
+    } catch (error) {
+      if (error instanceof ErrnoError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   /** Not without blocking: ERR_METHOD_NOT_IMPLEMENTED. */
@@ -127,7 +144,8 @@ export class Dir {
       await this.#turn;
       this.#context.closed(this.#fd);
       this.#entries = [];
-      await Promise.all(this.#levels.splice(0).map(({ fid }) => fid.clunk()));
+      const fids = new Set([this.#top, ...this.#levels.splice(0).flatMap(({ fid }) => fid ?? [])]);
+      await Promise.all([...fids].map((fid) => fid.clunk()));
     })();
     return this.#closing;
   }

@@ -233,6 +233,26 @@ describe('beyond node:fs, over memory', () => {
     await settled(fs);
   });
 
+  test('a tree is read with as many fids as are being read, however wide it is', async () => {
+    for (let n = 0; n < 40; n++) await fs.mkdir(`/d${n}/e/f`, { recursive: true });
+    await settled(fs);
+    let most = 0;
+    const paths: string[] = [];
+    for await (const { parentPath, name } of await fs.opendir('/', { recursive: true })) {
+      most = Math.max(most, client.fidCount.numbers);
+      paths.push(`${parentPath}/${name}`);
+    }
+    expect(paths.length).toBe(120);
+    expect(new Set(paths.map((path) => path.replace(/\d+/, '').replace('//', '/')))).toEqual(new Set(['/d', '/d/e', '/d/e/f']));
+    // The root, the top, the one that is read, and one whose clunk is under way.
+    expect(most).toBeLessThanOrEqual(4);
+    await settled(fs);
+    const early = await fs.opendir('/', { recursive: true });
+    for (let n = 0; n < 50; n++) await early.read();
+    await early.close();
+    await settled(fs);
+  });
+
   test('closing ends what is open', async () => {
     await fs.writeFile('/f', 'f');
     const handle = await fs.open('/f');

@@ -104,6 +104,16 @@ export function directories(at: () => Place): void {
     expect(names2).toContain(path('a/b/two'));
   });
 
+  test('opendir of a tree that is removed meanwhile', async () => {
+    for (const name of ['a', 'b', 'c']) await place.fs.mkdir(place.path('wide', name), { recursive: true });
+    const found: string[] = [];
+    for await (const { name } of await place.fs.opendir(place.path('wide'), { recursive: true })) {
+      found.push(name);
+      await place.fs.rmdir(place.path('wide', name));
+    }
+    expect(found.sort()).toEqual(['a', 'b', 'c']);
+  });
+
   test('watch ends with its signal', async () => {
     const { fs, path } = place;
     const controller = new AbortController();
