@@ -12,6 +12,8 @@ import {
   L_O_TRUNC,
   L_O_WRONLY,
   QTSYMLINK,
+  S_IFMT,
+  S_IFREG,
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { encodingOf, optionsOf, requestOf, toInteger, toMode } from './arguments.js';
@@ -187,21 +189,36 @@ export function files(context: Context) {
         const attributes = await from.getattr(GETATTR_BASIC, request);
         const permissions = attributes.mode & 0o777;
         const to = await openFid(dest, L_O_WRONLY | L_O_CREAT | exclusive, permissions, request);
+        let half = false;
         try {
           // Onto itself there is nothing to copy, and truncating it first would be its end.
           if (to.qid.path !== from.qid.path) {
             const before = await to.getattr(GETATTR_BASIC, request);
             if (before.size > 0) await to.setattr({ size: 0 }, request);
+            half = (before.mode & S_IFMT) === S_IFREG;
             await copyContent(from, to, request);
+            half = false;
             if ((before.mode & 0o7777) !== permissions) await setMode(to, permissions, request);
           }
         } catch (error) {
           context.release(to);
+          const removed = half ? discard(dest) : undefined;
+          // Whoever has given it up does not wait for a server that may be away.
+          if (request?.signal?.aborted !== true) await removed;
           throw error;
         }
         await to.clunk();
       });
     });
+  }
+
+  /** Half a copy is none: libuv removes it, too. */
+  async function discard(path: string): Promise<void> {
+    const request = { timeout: context.request?.timeout };
+    await walker
+      .parent(path, request, () => 'EISDIR')
+      .then((parent) => context.using(parent.fid, (directory) => directory.unlinkat(parent.name, 0, request)))
+      .catch(() => undefined);
   }
 
   function sourceOf(path: PathLike, options: PathStreamOptions, flags: OpenMode): Source | undefined {
