@@ -75,6 +75,8 @@ export async function* inspect(target: Target, options: InteropOptions = {}): As
     for (const check of wanted) {
       options.signal?.throwIfAborted();
       const result = await bench.run(check);
+      // Broken off, it has no verdict.
+      options.signal?.throwIfAborted();
       results.push(result);
       options.onResult?.(result, results.length, wanted.length);
       yield result;
@@ -107,6 +109,8 @@ class Bench implements Ground {
   readonly #asked: Dialect | undefined;
   readonly #above: readonly string[];
   readonly #scratch = `.ninep-interop-${randomBytes(4).toString('hex')}`;
+  /** Undefined once only the tidying up is left, which is not broken off. */
+  #signal: AbortSignal | undefined;
   #scratchProblem: string | undefined;
   #wire: Wire | undefined;
   #number = 0;
@@ -121,8 +125,9 @@ class Bench implements Ground {
 
   constructor(target: Target, options: InteropOptions) {
     const address = typeof target === 'string' ? parseAddress(target) : undefined;
-    this.#dial = typeof target === 'string' ? () => dial(parseAddress(target), { ...options.dial, signal: options.signal }) : target;
+    this.#dial = typeof target === 'string' ? () => dial(parseAddress(target), { ...options.dial, signal: this.#signal }) : target;
     this.#options = options;
+    this.#signal = options.signal;
     this.#asked = options.dialect ?? (address && dialectOf(address));
     this.#timeout = options.timeout ?? 30_000;
     this.#above = options.directory ?? [];
@@ -143,13 +148,38 @@ class Bench implements Ground {
   async begin(): Promise<void> {
     this.#wire = await this.#first();
     const trial = new Trial(this, this.#wire, new Place([], ''));
+    await this.#bounded(
+      trial,
+      this.#timeout,
+      () => `no answer to ${first(trial)}`,
+      async () => {
+        try {
+          const above = await walkFar(trial, this.#above);
+          await above.mkdir(this.#scratch, 0o755);
+        } catch (error) {
+          this.#scratchProblem = judge(error).saw ?? String(error);
+        }
+        await trial.end();
+      },
+    );
+  }
+
+  /** Gives a trial up, so that nothing of it waits any longer, when it has taken so many milliseconds or is not wanted any more. */
+  async #bounded(trial: Trial, milliseconds: number, what: () => string, work: () => Promise<void>): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#stuck = true;
+      trial.giveUp(new Deviation(what()));
+    }, milliseconds);
+    const signal = this.#signal;
+    const aborted = () => trial.giveUp(new Error('aborted'));
+    signal?.addEventListener('abort', aborted, { once: true });
+    if (signal?.aborted) aborted();
     try {
-      const above = await walkFar(trial, this.#above);
-      await above.mkdir(this.#scratch, 0o755);
-    } catch (error) {
-      this.#scratchProblem = error instanceof Error ? error.message : String(error);
+      await work();
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', aborted);
     }
-    await trial.end();
   }
 
   async #first(): Promise<Wire> {
@@ -177,9 +207,14 @@ class Bench implements Ground {
 
   async connect(msize = this.#asking): Promise<Wire> {
     const wire = await this.dial();
-    const { version } = await this.#limited(wire, wire.version(msize, this.dialect));
-    if (version !== this.dialect) throw new Deviation(`Tversion answered ${version} where it had answered ${this.dialect}`);
-    return wire;
+    try {
+      const { version } = await this.#limited(wire, wire.version(msize, this.dialect));
+      if (version !== this.dialect) throw new Deviation(`Tversion answered ${version} where it had answered ${this.dialect}`);
+      return wire;
+    } catch (error) {
+      wire.destroy();
+      throw error;
+    }
   }
 
   async #limited<T>(wire: Wire, promise: Promise<T>): Promise<T> {
@@ -187,10 +222,14 @@ class Bench implements Ground {
       this.#stuck = true;
       wire.destroy(new Deviation('no answer to Tversion'));
     }, this.#timeout);
+    const signal = this.#signal;
+    const aborted = () => wire.destroy(new Error('aborted'));
+    signal?.addEventListener('abort', aborted, { once: true });
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', aborted);
     }
   }
 
@@ -221,7 +260,7 @@ class Bench implements Ground {
           this.#gone = true;
           throw error;
         }
-        await delay(tries * 100, undefined, { signal: this.#options.signal });
+        await delay(tries * 100, undefined, { signal: this.#signal });
       }
     }
   }
@@ -265,67 +304,69 @@ class Bench implements Ground {
     const place = new Place([...this.#above, this.#scratch], `c${++this.#number}`, this.#scratchProblem);
     const trial = new Trial(this, wire, place);
     let verdict: Verdict = { outcome: 'pass' };
-    const timer = setTimeout(() => {
-      const [first = 'the last request'] = trial.unanswered;
-      this.#stuck = true;
-      trial.giveUp(new Deviation(`no answer to ${first}`));
-    }, this.#timeout);
-    const aborted = () => trial.giveUp(new Error('aborted'));
-    this.#options.signal?.addEventListener('abort', aborted, { once: true });
     this.#options.watch?.begin(check);
-    try {
-      await check.run(trial);
-      const [stray] = trial.strays;
-      if (stray !== undefined) verdict = { outcome: 'deviates', saw: stray };
-    } catch (error) {
-      verdict = judge(error);
-      // A check that does several things at once may have failed in the midst of them: none of that is to go on beside the next one.
-      if (trial.unanswered.length > 0) trial.giveUp(new Error('the check has failed'));
-    }
+    await this.#bounded(
+      trial,
+      this.#timeout,
+      () => `no answer to ${first(trial)}`,
+      async () => {
+        try {
+          await check.run(trial);
+          const [stray] = trial.strays;
+          if (stray !== undefined) verdict = { outcome: 'deviates', saw: stray };
+        } catch (error) {
+          verdict = judge(error);
+          // A check that does several things at once may have failed in the midst of them: none of that is to go on beside the next one.
+          if (trial.unanswered.length > 0) trial.giveUp(new Error('the check has failed'));
+        }
+      },
+    );
     this.#options.watch?.end(check);
-    clearTimeout(timer);
-    this.#options.signal?.removeEventListener('abort', aborted);
     await this.#tidy(trial, place);
     return verdict;
   }
 
   /** Leaves the server as it was; what cannot be removed goes with the scratch directory, or stays. */
   async #tidy(trial: Trial, place: Place): Promise<void> {
-    const timer = setTimeout(() => {
-      this.#stuck = true;
-      trial.giveUp(new Deviation('no answer to Tclunk'));
-    }, this.patience);
-    try {
-      await trial.end();
-      if (place.made) await this.#removing((remover) => place.remove(remover));
-    } finally {
-      clearTimeout(timer);
-    }
+    await this.#bounded(
+      trial,
+      this.patience,
+      () => 'no answer to Tclunk',
+      () => trial.end(),
+    );
+    if (place.made) await this.#removing((remover) => place.remove(remover));
   }
 
   async #removing(work: (trial: Trial) => Promise<void>): Promise<void> {
-    let remover: Trial | undefined;
-    let timer: NodeJS.Timeout | undefined;
+    let trial: Trial;
     try {
-      const trial = new Trial(this, await this.#ready(), new Place([], ''));
-      remover = trial;
-      timer = setTimeout(() => {
-        this.#stuck = true;
-        trial.giveUp(new Deviation('no answer while tidying up'));
-      }, this.#timeout);
-      await work(trial);
+      trial = new Trial(this, await this.#ready(), new Place([], ''));
     } catch {
-      // The next check has a directory of its own; what is left here is not its business.
+      return;
     }
-    await remover?.end();
-    clearTimeout(timer);
+    await this.#bounded(
+      trial,
+      this.#timeout,
+      () => 'no answer while tidying up',
+      async () => {
+        // The next check has a directory of its own; what is left here is not its business.
+        await work(trial).catch(() => undefined);
+        await trial.end();
+      },
+    );
   }
 
   async end(): Promise<void> {
+    this.#signal = undefined;
     if (this.#wire === undefined) return;
     if (this.#scratchProblem === undefined) {
       await this.#removing(async (trial) => removeTree(await walkFar(trial, this.#above), this.#scratch));
     }
     this.#wire?.destroy();
   }
+}
+
+/** What a trial waits for, of all that it has asked. */
+function first(trial: Trial): string {
+  return trial.unanswered[0] ?? 'the last request';
 }

@@ -113,6 +113,13 @@ export class Trial {
     return wire;
   }
 
+  /** A connection of its own to be broken, with a version agreed on. */
+  async connection(): Promise<Wire> {
+    const wire = await this.ground.connect();
+    this.#wires.add(wire);
+    return wire;
+  }
+
   /** The promise's value, or a deviation if there is none in time. */
   async soon<T>(promise: Promise<T>, what: string): Promise<T> {
     let timer: NodeJS.Timeout | undefined;

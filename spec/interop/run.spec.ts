@@ -129,6 +129,41 @@ describe('a run', () => {
     expect(performance.now() - started).toBeLessThan(100_000);
   });
 
+  test('ends with a server that answers Tversion and nothing else', { timeout: 20_000 }, async () => {
+    armed = { request: (request) => (request.name === 'Tversion' ? undefined : 'swallow') };
+    const { results } = await interop(dial, { checks: ['walk.clone', 'attach.*'], timeout: 300, patience: 300 });
+    expect(results.every(({ outcome }) => outcome === 'error')).toBe(true);
+  });
+
+  test('ends with a server that lets only the first connection attach', { timeout: 20_000 }, async () => {
+    let connections = 0;
+    const mute = swallow('Tattach');
+    const one = async (): Promise<Transport> => {
+      const [near, far] = memoryPair();
+      server.serve(far);
+      const further = connections++ > 0;
+      return middle(near, VERSION_L, () => (further ? mute : undefined));
+    };
+    const { results } = await interop(one, { checks: ['malformed.type-0'], timeout: 300, patience: 300 });
+    expect(results).toMatchObject([{ outcome: 'deviates', saw: 'no answer to Tattach' }]);
+  });
+
+  test('of which nothing is wanted any more ends, and leaves nothing on the server', { timeout: 20_000 }, async () => {
+    for (const at of ['Tattach', 'Tlopen'] as const) {
+      const controller = new AbortController();
+      armed = {
+        request({ name }) {
+          if (name !== at) return undefined;
+          controller.abort();
+          armed = undefined;
+          return 'swallow';
+        },
+      };
+      await expect(interop(dial, { signal: controller.signal, checks: ['read.*'] })).rejects.toMatchObject({ name: 'AbortError' });
+      await expectEmpty(dial);
+    }
+  });
+
   test('of an export that cannot be changed makes the checks that change nothing', async () => {
     const readonly = new Server({ exports: { '/': { backend: new MemoryBackend(), readonly: true } } });
     const report = await interop(async () => {

@@ -28,7 +28,7 @@ function u16(value: number): Buffer {
 
 /** A connection with a root attached to fid 1. */
 async function begun(t: Trial): Promise<Wire> {
-  const wire = await t.ground.connect();
+  const wire = await t.connection();
   await wire.request('Tattach', t.attachBody(1));
   return wire;
 }
