@@ -1,8 +1,10 @@
 import type { Argv, CommandModule } from 'yargs';
+import type { Report } from '../../lib/interop/index.js';
 import { VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/protocol/index.js';
 import { type ConnectionArguments, connectionOptions, dialectOption } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { example } from '../help.js';
+import { STOPPING, unlessInterrupted } from '../signals.js';
 
 const DIALECTS = [VERSION_L, VERSION_U, VERSION_LEGACY] as const;
 
@@ -62,26 +64,32 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
     }
     if (!selects({ groups: argv.suite, checks: argv.check })) throw new UsageError('no check of --check belongs to a group of --suite');
     const live = process.stderr.isTTY === true;
-    const reports = [];
-    for (const address of argv.address) {
-      const report = await interop(address, {
-        groups: argv.suite,
-        checks: argv.check,
-        dialect,
-        msize: argv.msize,
-        aname: argv.aname,
-        uname: argv.uname,
-        uid: argv.uid,
-        directory: argv.directory?.split('/').filter((name) => name !== ''),
-        ...(argv.timeout !== undefined && { timeout: argv.timeout * 1000 }),
-        onResult: (_result, done, total) => {
-          if (live) process.stderr.write(`\r${address}: ${done} of ${total} `);
-        },
-      });
-      if (live) process.stderr.write('\r\x1b[K');
-      reports.push(report);
-      if (!argv.json) console.log(formatText(report));
-    }
+    const reports: Report[] = [];
+    // Interrupted, it takes away what it has made on the server.
+    const done = await unlessInterrupted(STOPPING, async (signal) => {
+      for (const address of argv.address) {
+        const report = await interop(address, {
+          groups: argv.suite,
+          checks: argv.check,
+          dialect,
+          msize: argv.msize,
+          aname: argv.aname,
+          uname: argv.uname,
+          uid: argv.uid,
+          directory: argv.directory?.split('/').filter((name) => name !== ''),
+          ...(argv.timeout !== undefined && { timeout: argv.timeout * 1000 }),
+          signal,
+          onResult: (_result, done, total) => {
+            if (live) process.stderr.write(`\r${address}: ${done} of ${total} `);
+          },
+        });
+        if (live) process.stderr.write('\r\x1b[K');
+        reports.push(report);
+        if (!argv.json) console.log(formatText(report));
+      }
+      return true;
+    });
+    if (done === undefined) return;
     if (argv.json) console.log(toJSON(reports));
     if (argv.markdown !== undefined) {
       const { writeFile } = await import('node:fs/promises');

@@ -1,0 +1,52 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { listen } from '../../lib/transport/index.js';
+import type { Listener } from '../../lib/transport/transport.js';
+import { ensureBuilt, main } from '../support/build.js';
+import { door, GatedBackend } from '../support/gated.js';
+import { launch } from '../support/launcher.js';
+import { ninep } from '../support/servers/ninep.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+describe('ninep interop', () => {
+  let directory: TemporaryDirectory;
+  let server: Server;
+  let listener: Listener;
+  let hold: (method: string) => Promise<void> | undefined;
+  const address = () => `unix:${directory.join('socket')}`;
+
+  beforeEach(async () => {
+    hold = () => undefined;
+    directory = new TemporaryDirectory('interop-command');
+    server = new Server({ exports: { '/': new GatedBackend(new MemoryBackend(), (method) => hold(method)) } });
+    listener = await listen(address(), (transport) => server.serve(transport));
+  });
+
+  afterEach(async () => {
+    await listener.close();
+    await server.close();
+    directory.remove();
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('takes away what it has made on the server when it is ended by %s', async (signal) => {
+    const reached = door();
+    const shut = door();
+    hold = (method) => {
+      if (method !== 'create') return undefined;
+      reached.open();
+      return shut.promise;
+    };
+    await ensureBuilt();
+    await using tester = await launch({
+      command: process.execPath,
+      args: [main, 'interop', address(), '--check', 'read.all'],
+      ready: 'spawned',
+    });
+    await reached.promise;
+    tester.kill(signal);
+    expect(await tester.exited).toEqual({ code: 130, signal: null });
+    expect(tester.stderr).toBe('ninep: interrupted\n');
+    shut.open();
+    expect((await ninep(['ls', '-a', `${address()}`])).stdout).toBe('');
+  });
+});
