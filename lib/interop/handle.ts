@@ -43,6 +43,7 @@ export class Handle {
     this.trial = trial;
     this.number = number;
     this.qid = qid;
+    trial.made(number);
   }
 
   get isL(): boolean {
@@ -299,13 +300,13 @@ export class Handle {
   }
 
   async remove(): Promise<void> {
-    this.trial.ended(this.number);
     await this.request('Tremove', {});
+    this.trial.ended(this.number);
   }
 
   async clunk(): Promise<void> {
-    this.trial.ended(this.number);
     await this.request('Tclunk', {});
+    this.trial.ended(this.number);
   }
 }
 

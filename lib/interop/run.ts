@@ -301,6 +301,7 @@ class Bench implements Ground {
     } catch (error) {
       return { outcome: 'error', saw: `no connection: ${error instanceof Error ? error.message : String(error)}` };
     }
+    wire.begin();
     const place = new Place([...this.#above, this.#scratch], `c${++this.#number}`, this.#scratchProblem);
     const trial = new Trial(this, wire, place);
     let verdict: Verdict = { outcome: 'pass' };

@@ -34,6 +34,8 @@ export class Trial {
   readonly wire: Wire;
   readonly #place: Place;
   readonly #fids = new Set<number>();
+  /** Those of them that the server has given something. */
+  readonly #made = new Set<number>();
   /** All it ever took. A check may use one again after its clunk, so none goes back before the end. */
   readonly #numbers: number[] = [];
   readonly #others: Trial[] = [];
@@ -70,9 +72,21 @@ export class Trial {
     return number;
   }
 
-  /** The server was told to forget it. */
+  /** A number that is not to be had from `newFid`, because the check is about that one. What the server knows by it is clunked after the check. */
+  claim(number: number): number {
+    this.#fids.add(number);
+    return number;
+  }
+
+  /** The server knows something by it. */
+  made(number: number): void {
+    this.#made.add(number);
+  }
+
+  /** The server has forgotten it, or says so. */
   ended(number: number): void {
     this.#fids.delete(number);
+    this.#made.delete(number);
   }
 
   /** A new attach. */
@@ -196,11 +210,12 @@ export class Trial {
       await other.end();
       other.wire.destroy();
     }
-    this.wire.strays.length = 0;
-    const clunks = [...this.#fids].map((fid) => this.request('Tclunk', { fid }));
+    const fids = [...this.#fids];
     this.#fids.clear();
-    // Not all of them came to be.
-    await Promise.allSettled(clunks);
+    const clunks = await Promise.allSettled(fids.map((fid) => this.request('Tclunk', { fid })));
+    // Not all of them came to be. One that did and cannot be clunked, or is said to be gone already, may still be in the way of whoever has its number next.
+    if (clunks.some(({ status }, index) => status === 'rejected' && this.#made.has(fids[index] ?? NOFID))) this.wire.dirty = true;
+    this.#made.clear();
     this.wire.giveBack(this.#numbers.splice(0));
   }
 }

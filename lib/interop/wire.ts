@@ -47,6 +47,9 @@ export class Wire implements Receiver {
   #fid = 1;
   #arrivals = 0;
   readonly #free: number[] = [];
+  /** The tags of the check that is made, and of those before it. */
+  readonly #tags = new Set<number>();
+  readonly #earlier = new Set<number>();
   /** The largest frame that was agreed on. */
   msize = DEFAULT_MSIZE;
   /** Replies that nobody had asked for. */
@@ -118,6 +121,7 @@ export class Wire implements Receiver {
       const waiters = this.#waiters.get(tag) ?? [];
       waiters.push({ what, resolve, reject });
       this.#waiters.set(tag, waiters);
+      this.#tags.add(tag);
       this.sendRaw(bytes);
     });
     // A check that has failed meanwhile does not wait for it any more.
@@ -152,6 +156,13 @@ export class Wire implements Receiver {
   /** The server has forgotten these. */
   giveBack(fids: Iterable<number>): void {
     this.#free.push(...fids);
+  }
+
+  /** Another check begins: an answer that comes now to what was asked before is not its doing. */
+  begin(): void {
+    this.strays.length = 0;
+    for (const tag of this.#tags) this.#earlier.add(tag);
+    this.#tags.clear();
   }
 
   /** What has been asked and not answered. */
@@ -217,6 +228,7 @@ export class Wire implements Receiver {
     const waiter = waiters?.shift();
     if (waiters?.length === 0) this.#waiters.delete(tag);
     if (waiter === undefined) {
+      if (this.#earlier.has(tag) && !this.#tags.has(tag)) return;
       this.strays.push(`${name ?? `type ${typeOf(frame)}`} to tag ${tag}, which was free`);
       return;
     }

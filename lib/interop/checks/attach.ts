@@ -51,7 +51,7 @@ export const attach: Check[] = checks(
     ],
     'attach.nofid': [
       'NOFID is no fid to attach to',
-      (t) => refused(t.request('Tattach', t.attachBody(NOFID))),
+      (t) => refused(t.request('Tattach', t.attachBody(t.claim(NOFID)))),
       { source: 'intro(5): NOFID stands for no fid' },
     ],
     'attach.unknown-afid': [
@@ -104,7 +104,7 @@ export const attach: Check[] = checks(
       'A fid may have any number but NOFID',
       async (t) => {
         for (const number of [0xfffffffe, 0x80000000, 0]) {
-          await t.request('Tattach', t.attachBody(number));
+          await t.request('Tattach', t.attachBody(t.claim(number)));
           await t.request('Tclunk', { fid: number });
         }
       },

@@ -3,6 +3,7 @@ import { ErrnoError } from '../../protocol/error.js';
 import { ALL, type Check, checks, L } from '../check.js';
 import { same, that } from '../expect.js';
 import { Unsupported } from '../outcome.js';
+import { STRANGER } from '../trial.js';
 import { replyOf } from '../wire.js';
 import { pattern } from './io.js';
 
@@ -133,7 +134,7 @@ export const concurrency: Check[] = checks(
         await dir.make('g', 'of g');
         const other = await t.other();
         const there = await other.dir();
-        const fid = 900;
+        const fid = other.claim(t.claim(STRANGER));
         await t.request('Twalk', { fid: dir.number, newfid: fid, wnames: ['f'] });
         await other.request('Twalk', { fid: there.number, newfid: fid, wnames: ['g'] });
         for (const [trial, content] of [

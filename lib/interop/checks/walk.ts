@@ -187,7 +187,7 @@ export const walk: Check[] = checks(
     ],
     'walk.nofid': [
       'NOFID is no newfid',
-      async (t) => refused(twalk(await t.dir(), NOFID)),
+      async (t) => refused(twalk(await t.dir(), t.claim(NOFID))),
       { source: 'intro(5): NOFID stands for no fid' },
     ],
     'walk.same-fid': [
