@@ -1,25 +1,38 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ErrnoError } from '../protocol/error.js';
-import { Deviation, Unsupported } from './outcome.js';
+import { Deviation, Unnumbered, Unsupported } from './outcome.js';
 
 /** What refuses a fid that does not exist or cannot be used so. The errno differs from server to server; that there is one does not. */
 export const anyError: readonly string[] = [];
 
+/** What every server has, whatever else it lacks: there EOPNOTSUPP is a refusal like any other. */
+const core: ReadonlySet<string | undefined> = new Set(['Tversion', 'Tauth', 'Tattach', 'Twalk', 'Tread', 'Topen', 'Tlopen']);
+
 /**
  * The attempt must be refused; with one of these codes, if any are given. Where the server says that it does not do such a thing at all, the check
- * is about nothing, unless that is among the codes.
+ * is about nothing, unless that is among the codes, or the thing is one that every server does.
  */
 export async function refused(attempt: Promise<unknown>, ...codes: readonly string[]): Promise<void> {
   try {
     await attempt;
   } catch (error) {
     if (!(error instanceof ErrnoError)) throw error;
-    if (codes.includes(error.code)) return;
-    if (error.code === 'EOPNOTSUPP' || error.code === 'ENOSYS') throw error;
+    if (codes.includes(error.code) || error instanceof Unnumbered) return;
+    if ((error.code === 'EOPNOTSUPP' || error.code === 'ENOSYS') && !core.has(error.syscall)) throw error;
     if (codes.length === 0) return;
     throw new Deviation(`${error.syscall ?? 'it'} answered ${error.code}, not ${codes.join(' or ')}`);
   }
   throw new Deviation('it was done');
+}
+
+/** Undefined where the server refuses it, with any error. */
+export async function unlessRefused<T>(attempt: Promise<T>): Promise<T | undefined> {
+  try {
+    return await attempt;
+  } catch (error) {
+    if (error instanceof ErrnoError) return undefined;
+    throw error;
+  }
 }
 
 /** Where an errno means that this server, or whoever runs the check, cannot have what the check is about. */

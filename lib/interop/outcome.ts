@@ -21,6 +21,9 @@ export class Unable extends Error {
   override readonly name = 'Unable';
 }
 
+/** An error of 9P2000, which has a text and no number: any text is as good as another. The code is a guess. */
+export class Unnumbered extends ErrnoError {}
+
 export interface Verdict {
   outcome: Outcome;
   /** What was seen, unless it passed. */
@@ -32,7 +35,7 @@ export function judge(error: unknown): Verdict {
   if (error instanceof Deviation) return { outcome: 'deviates', saw: error.message };
   if (error instanceof Unsupported) return { outcome: 'unsupported', saw: error.message };
   if (error instanceof ErrnoError) {
-    const saw = `${error.syscall ?? 'a request'} answered ${error.code}`;
+    const saw = `${error.syscall ?? 'a request'} answered ${error instanceof Unnumbered ? JSON.stringify(error.cause) : error.code}`;
     // A server says so when it does not know a message or does not do it.
     return error.code === 'EOPNOTSUPP' || error.code === 'ENOSYS' ? { outcome: 'unsupported', saw } : { outcome: 'deviates', saw };
   }

@@ -3,8 +3,8 @@ import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, NOTAG, VERSION_L } from '../p
 import { u32At } from '../protocol/cursor.js';
 import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { type Body, type MessageName, messagesU, type Reply, type TName } from '../protocol/messages.js';
-import type { Receiver, Transport } from '../session/index.js';
-import { Deviation } from './outcome.js';
+import { legacyErrno, type Receiver, type Transport } from '../session/index.js';
+import { Deviation, Unnumbered } from './outcome.js';
 
 /** A reply as it came. */
 export type Answer = Message & {
@@ -268,7 +268,12 @@ export function replyOf<N extends TName>(name: N, answer: Answer): Reply<N> {
     if (ecode === 0 || ecode > 4095) throw new Deviation(`${name} answered the errno ${ecode}`);
     throw new ErrnoError(ecode, { syscall: name });
   }
-  if (answer.name === 'Rerror') throw new ErrnoError(answer.body.errno || 5, { syscall: name }, { cause: answer.body.ename });
+  if (answer.name === 'Rerror') {
+    const { ename, errno } = answer.body;
+    // The codec of 9P2000 finds no number there.
+    if (errno === undefined) throw new Unnumbered(legacyErrno(ename), { syscall: name }, { cause: ename });
+    throw new ErrnoError(errno || 5, { syscall: name }, { cause: ename });
+  }
   if (answer.name !== wanted(name)) throw new Deviation(`${name} answered with ${answer.name}`);
   return answer.body as unknown as Reply<N>;
 }
