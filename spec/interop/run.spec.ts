@@ -89,10 +89,10 @@ describe('a run', () => {
         armed = undefined;
       },
     };
-    const { results } = await interop(dial, { checks: ['confinement.open-link', 'open.symlink'], watch });
+    const { results } = await interop(dial, { checks: ['confinement.open-directory-link', 'open.symlink'], watch });
     expect(results.map(({ id, outcome, saw }) => [id, outcome, saw])).toEqual([
       ['open.symlink', 'deviates', 'it was done'],
-      ['confinement.open-link', 'deviates', undefined],
+      ['confinement.open-directory-link', 'deviates', undefined],
     ]);
   });
 

@@ -1,7 +1,8 @@
-import { AT_REMOVEDIR, GETATTR_BASIC, L_O_DIRECTORY, L_O_RDWR, QTSYMLINK } from '../../protocol/constants.js';
+import { AT_REMOVEDIR, GETATTR_BASIC, L_O_DIRECTORY, L_O_RDWR, L_O_TRUNC, QTSYMLINK } from '../../protocol/constants.js';
 import { ErrnoError } from '../../protocol/error.js';
+import type { Qid } from '../../protocol/types.js';
 import { ALL, type Check, checks, type Entry } from '../check.js';
-import { refused, same, that } from '../expect.js';
+import { refused, same, that, unlessRefused } from '../expect.js';
 import type { Handle } from '../handle.js';
 import type { Trial } from '../trial.js';
 
@@ -15,6 +16,12 @@ async function scene(t: Trial): Promise<{ inside: Handle; outside: Handle; link:
   await inside.symlink('link', '../outside');
   await inside.symlink('file-link', '../outside/file');
   return { inside, outside, link: 'link', fileLink: 'file-link' };
+}
+
+/** The qids on the way that the names lead, as far as they lead. To refuse such a walk as a whole leads nowhere. */
+async function along(from: Handle, ...wnames: string[]): Promise<readonly Qid[]> {
+  const { trial, number: fid } = from;
+  return (await unlessRefused(trial.request('Twalk', { fid, newfid: trial.newFid(), wnames })))?.wqids ?? [];
 }
 
 async function untouched(outside: Handle): Promise<void> {
@@ -48,7 +55,11 @@ export const confinement: Check[] = checks(
       'There is nothing above the root',
       async (t) => {
         const root = await t.root();
-        same((await root.walk('..', '..', '..')).qid.path, root.qid.path, 'the path');
+        const wqids = await along(root, '..', '..', '..');
+        that(
+          wqids.every(({ path }) => path === root.qid.path),
+          'another qid',
+        );
       },
       { dialects: ALL },
     ],
@@ -56,7 +67,8 @@ export const confinement: Check[] = checks(
       'However often one goes up, one does not get above the root',
       async (t) => {
         const [root, dir] = [await t.root(), await t.dir()];
-        same((await dir.walk(...Array.from({ length: 16 }, () => '..'))).qid.path, root.qid.path, 'the path');
+        const wqids = await along(dir, ...Array.from({ length: 16 }, () => '..'));
+        that(wqids.length < 16 || wqids[15]?.path === root.qid.path, 'another qid');
       },
       { dialects: ALL },
     ],
@@ -88,15 +100,14 @@ export const confinement: Check[] = checks(
       'No walk leads through a symbolic link',
       async (t) => {
         const { inside, link } = await scene(t);
-        const { wqids } = await t.request('Twalk', { fid: inside.number, newfid: t.newFid(), wnames: [link, 'file'] });
-        same(wqids.length, 1, 'the number of qids');
+        that((await along(inside, link, 'file')).length < 2, 'it does');
       },
     ],
     'confinement.walk-through-link-up': [
       'No walk leads up from what a symbolic link points to',
       async (t) => {
         const { inside, outside, link } = await scene(t);
-        const { wqids } = await t.request('Twalk', { fid: inside.number, newfid: t.newFid(), wnames: [link, '..', 'outside'] });
+        const wqids = await along(inside, link, '..', 'outside');
         that(wqids.length < 3 || wqids[2]?.path !== outside.qid.path, 'it does');
       },
     ],
@@ -105,15 +116,17 @@ export const confinement: Check[] = checks(
       async (t) => {
         const dir = await t.dir();
         await dir.symlink('abs', '/');
-        const { wqids } = await t.request('Twalk', { fid: dir.number, newfid: t.newFid(), wnames: ['abs', 'etc'] });
-        same(wqids.length, 1, 'the number of qids');
+        that((await along(dir, 'abs', 'etc')).length < 2, 'it does');
       },
     ],
     'confinement.open-link': [
       'A symbolic link cannot be opened as what it points to',
       async (t) => {
         const { inside, fileLink } = await scene(t);
-        await refused((await inside.walk(fileLink)).opened());
+        const fid = await inside.walk(fileLink);
+        // A server that keeps links in files of its own (security_model=mapped-…) may open those.
+        const content = await unlessRefused(fid.open().then(() => fid.readAll()));
+        that(content?.toString() !== 'untouched', 'it was');
       },
     ],
     'confinement.open-directory-link': [
@@ -136,7 +149,8 @@ export const confinement: Check[] = checks(
       'Creating by the name of a symbolic link does not open its target',
       async (t) => {
         const { inside, outside, fileLink } = await scene(t);
-        await refused((await inside.clone()).create(fileLink, L_O_RDWR | 0o1000));
+        const fid = await inside.clone();
+        await unlessRefused(fid.create(fileLink, L_O_RDWR | L_O_TRUNC).then(() => fid.write(0, 'through')));
         await untouched(outside);
       },
     ],
@@ -145,7 +159,7 @@ export const confinement: Check[] = checks(
       async (t) => {
         const { inside, outside } = await scene(t);
         await inside.symlink('dangling', '../outside/new');
-        await refused((await inside.clone()).create('dangling'));
+        await unlessRefused((await inside.clone()).create('dangling'));
         await untouched(outside);
       },
     ],

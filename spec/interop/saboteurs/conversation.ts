@@ -8,6 +8,7 @@ import {
   fail,
   from,
   garble,
+  ghost,
   hangUp,
   hide,
   permit,
@@ -280,8 +281,23 @@ const confinement: Record<string, Saboteur> = {
   'confinement.walk-through-link': further('link'),
   'confinement.walk-through-link-up': wayOut(),
   'confinement.absolute-link': further('abs'),
-  ...family('confinement.', ['open-link', 'open-directory-link'], () => permit('Tlopen')),
-  ...family('confinement.', ['create-in-link', 'create-over-link', 'create-over-dangling', 'create-up'], () => permit('Tlcreate')),
+  'confinement.open-link': any(
+    permit('Tlopen'),
+    after(
+      'Tlopen',
+      respond('Tread', ({ offset }) => ({ data: Buffer.from('untouched').subarray(offset) })),
+    ),
+  ),
+  'confinement.open-directory-link': permit('Tlopen'),
+  ...family('confinement.', ['create-in-link', 'create-up'], () => permit('Tlcreate')),
+  'confinement.create-over-link': any(permit('Tlcreate'), after('Tlcreate', garble())),
+  'confinement.create-over-dangling': any(
+    permit('Tlcreate'),
+    after(
+      'Tlcreate',
+      entries((list, { offset }) => (offset === 0n ? [...list, { ...ghost, offset: list.at(-1)?.offset ?? 1n }] : list)),
+    ),
+  ),
   'confinement.mkdir-in-link': permit('Tmkdir'),
   'confinement.symlink-in-link': permit('Tsymlink'),
   ...family('confinement.', ['unlink-in-link', 'unlink-up'], () => permit('Tunlinkat')),
