@@ -17,6 +17,10 @@ export class Place {
     this.#problem = problem;
   }
 
+  get path(): readonly string[] {
+    return [...this.#above, this.#name];
+  }
+
   get made(): boolean {
     return this.#making !== undefined;
   }
@@ -24,7 +28,7 @@ export class Place {
   async dir(trial: Trial): Promise<Handle> {
     this.#making ??= this.#make(trial);
     await this.#making;
-    return walkFar(trial, [...this.#above, this.#name]);
+    return walkFar(trial, this.path);
   }
 
   async #make(trial: Trial): Promise<void> {

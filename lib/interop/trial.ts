@@ -106,6 +106,11 @@ export class Trial {
     return this.#place.dir(this);
   }
 
+  /** The names that lead from the root to that directory. */
+  get path(): readonly string[] {
+    return this.#place.path;
+  }
+
   /** A new fid for a new file in the check's directory. */
   async file(content: string | Uint8Array = '', name = 'file'): Promise<Handle> {
     const dir = await this.dir();

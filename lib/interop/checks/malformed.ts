@@ -1,3 +1,4 @@
+import { VERSION_L } from '../../protocol/constants.js';
 import { ALL, type Check, checks, type Entry, L } from '../check.js';
 import { same, that } from '../expect.js';
 import { Unsupported } from '../outcome.js';
@@ -33,9 +34,24 @@ async function begun(t: Trial): Promise<Wire> {
   return wire;
 }
 
-/** It is answered with an error, or the connection ends; the server goes on. */
-async function rejected(t: Trial, bytes: (tag: number) => Uint8Array, stillGood: (wire: Wire) => Promise<void>): Promise<void> {
+/** A connection as above, with a file open as fid 2: what is asked of that would be done if it were asked as it should be. */
+async function opened(t: Trial): Promise<Wire> {
+  await (await t.file('0123456789')).clunk();
   const wire = await begun(t);
+  await wire.request('Twalk', { fid: 1, newfid: 2, wnames: [...t.path, 'file'] });
+  if (wire.dialect === VERSION_L) await wire.request('Tlopen', { fid: 2, flags: 2 });
+  else await wire.request('Topen', { fid: 2, mode: 2 });
+  return wire;
+}
+
+/** It is answered with an error, or the connection ends; the server goes on. */
+async function rejected(
+  t: Trial,
+  bytes: (tag: number) => Uint8Array,
+  stillGood: (wire: Wire) => Promise<void>,
+  begin: (t: Trial) => Promise<Wire> = begun,
+): Promise<void> {
+  const wire = await begin(t);
   try {
     const tag = wire.newTag();
     const answer = await t.answerOrEnd(wire.postRaw(bytes(tag), tag));
@@ -54,15 +70,15 @@ async function works(wire: Wire): Promise<void> {
 }
 
 /** type, body: complete messages whose fields make no sense. */
-const bodies: readonly (readonly [id: string, rule: string, type: number, body: Uint8Array])[] = [
+const bodies: readonly (readonly [id: string, rule: string, type: number, body: Uint8Array, begin?: typeof opened])[] = [
   ['empty-body', 'A request without its fields', 110, Buffer.alloc(0)],
-  ['cut-in-number', 'A request that ends in the middle of a number', 116, Buffer.concat([u32(1), Buffer.alloc(5)])],
-  ['trailing', 'A request with bytes after its last field', 120, Buffer.concat([u32(STRANGER), Buffer.alloc(9)])],
+  ['cut-in-number', 'A request that ends in the middle of a number', 116, Buffer.concat([u32(2), Buffer.alloc(5)]), opened],
+  ['trailing', 'A request with bytes after its last field', 116, Buffer.concat([u32(2, 0, 0, 4), Buffer.alloc(9)]), opened],
   ['string-over', 'A string longer than its message', 110, Buffer.concat([u32(1, 50), u16(1), u16(5000), Buffer.from('abc')])],
   ['names-over', 'A walk of fewer names than it announces', 110, Buffer.concat([u32(1, 50), u16(5), u16(1), Buffer.from('a')])],
   ['names-65535', 'A walk that announces 65535 names', 110, Buffer.concat([u32(1, 50), u16(65535)])],
-  ['data-over', 'A write of fewer bytes than it announces', 118, Buffer.concat([u32(1, 0, 0, 100), Buffer.alloc(10)])],
-  ['data-2g', 'A write that announces 2^31 bytes', 118, Buffer.concat([u32(1, 0, 0, 0x80000000), Buffer.alloc(10)])],
+  ['data-over', 'A write of fewer bytes than it announces', 118, Buffer.concat([u32(2, 0, 0, 100), Buffer.alloc(10)]), opened],
+  ['data-2g', 'A write that announces 2^31 bytes', 118, Buffer.concat([u32(2, 0, 0, 0x80000000), Buffer.alloc(10)]), opened],
   [
     'uname-over',
     'An attach whose uname is longer than its message',
@@ -82,8 +98,11 @@ const replies: readonly (readonly [id: string, type: number, body: Uint8Array])[
   ['reply-error', 7, u32(5)],
 ];
 
-function bad(rule: string, type: number, body: Uint8Array): Entry {
-  return [`${rule} is refused, or ends the connection; the server goes on`, (t) => rejected(t, (tag) => frame(type, tag, body), works)];
+function bad(rule: string, type: number, body: Uint8Array, begin?: typeof opened): Entry {
+  return [
+    `${rule} is refused, or ends the connection; the server goes on`,
+    (t) => rejected(t, (tag) => frame(type, tag, body), works, begin),
+  ];
 }
 
 function demandStream({ isStream }: Wire): void {
@@ -107,7 +126,7 @@ export const malformed: Check[] = checks(
   'malformed input',
   { source: 'intro(5): the form of a message', dialects: ALL },
   {
-    ...Object.fromEntries(bodies.map(([id, rule, type, body]) => [`malformed.${id}`, bad(rule, type, body)])),
+    ...Object.fromEntries(bodies.map(([id, rule, type, body, begin]) => [`malformed.${id}`, bad(rule, type, body, begin)])),
     ...Object.fromEntries(replies.map(([id, type, body]) => [`malformed.${id}`, bad('An R message', type, body)])),
     'malformed.cut-setattr': [
       'A Tsetattr that ends too early is refused, or ends the connection; the server goes on',
@@ -129,8 +148,9 @@ export const malformed: Check[] = checks(
       (t) =>
         rejected(
           t,
-          (tag) => frame(118, tag, Buffer.concat([u32(STRANGER, 0, 0, t.wire.msize), Buffer.alloc(t.wire.msize)])),
+          (tag) => frame(118, tag, Buffer.concat([u32(2, 0, 0, t.wire.msize), Buffer.alloc(t.wire.msize)])),
           async () => {},
+          opened,
         ),
       { source: 'version(5): msize' },
     ],
