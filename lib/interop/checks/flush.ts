@@ -4,6 +4,7 @@ import { same, that } from '../expect.js';
 import { Unsupported } from '../outcome.js';
 import type { Trial } from '../trial.js';
 import { replyOf } from '../wire.js';
+import { atOnce } from './locks.js';
 
 /** Tflush, and its answer as it is. */
 async function flush(t: Trial, oldtag: number, tag?: number): Promise<void> {
@@ -117,13 +118,14 @@ export const flush_: Check[] = checks(
     'flush.waiting': [
       'A request that waits can be flushed, and then does not happen',
       async (t) => {
-        const one = await (await t.file()).open(L_O_RDWR);
-        const other = await (await one.clone()).open(L_O_RDWR);
+        const file = await t.file();
+        const [other, third] = [await (await file.clone()).open(L_O_RDWR), await (await file.clone()).open(L_O_RDWR)];
+        const one = await file.open(L_O_RDWR);
         const range = { type: LOCK_TYPE_WRLCK, start: 0, length: 0 };
         same(await one.lock(range), LOCK_SUCCESS, 'the status');
         const body = { fid: other.number, flags: LOCK_FLAGS_BLOCK, ...range, procId: 2, clientId: 'other' };
         const { tag, answer } = t.wire.post('Tlock', body);
-        const first = await Promise.race([answer, one.getattr().then(() => undefined)]);
+        const first = await atOnce(answer, one);
         if (first !== undefined) {
           const { status } = replyOf('Tlock', first);
           if (status === LOCK_BLOCKED) throw new Unsupported('a lock does not wait here');
@@ -133,7 +135,7 @@ export const flush_: Check[] = checks(
         await flush(t, tag);
         t.wire.forget(tag);
         await one.clunk();
-        same(await (await (await other.clone()).open(L_O_RDWR)).lock({ ...range, procId: 3 }), LOCK_SUCCESS, 'the status of a third lock');
+        same(await third.lock({ ...range, procId: 3 }), LOCK_SUCCESS, 'the status of a third lock');
       },
       { dialects: L },
     ],
