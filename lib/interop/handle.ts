@@ -141,7 +141,9 @@ export class Handle {
     await this.trial.request('Tunlinkat', { dirfd: this.number, name, flags });
   }
 
-  async read(offset = 0, count = 8192): Promise<Buffer> {
+  /** No more than a message holds is ever asked for: what then happens is a matter of `read.over`. */
+  async read(offset = 0, wanted = 8192): Promise<Buffer> {
+    const count = Math.min(wanted, this.trial.payload);
     const { data } = await this.request('Tread', { offset, count });
     if (data.length > count) throw new Deviation(`Tread of ${count} bytes answered ${data.length}`);
     return Buffer.from(data);
@@ -186,7 +188,8 @@ export class Handle {
   }
 
   /** One Treaddir of .L. The fid is open. */
-  async readdir(offset: bigint, count: number): Promise<DirectoryEntry[]> {
+  async readdir(offset: bigint, wanted: number): Promise<DirectoryEntry[]> {
+    const count = Math.min(wanted, this.trial.payload);
     const { data } = await this.request('Treaddir', { offset, count });
     if (data.length > count) throw new Deviation(`Treaddir of ${count} bytes answered ${data.length}`);
     return decodeEntries(data);

@@ -2,10 +2,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { memoryPair, type Transport } from '../../lib/index.js';
 import { type InteropOptions, interop, type Report } from '../../lib/interop/index.js';
-import { type Message, NOFID, VERSION_L } from '../../lib/protocol/index.js';
+import { errnoNumber, type Message, NOFID, VERSION_L } from '../../lib/protocol/index.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { Plan9Server } from '../support/plan9.js';
 import { middle, type Saboteur } from './middle.js';
-import { alter, any } from './sabotage.js';
+import { alter, any, code, hangUp, pretend, respond } from './sabotage.js';
 
 let server: Server;
 let armed: Saboteur | undefined;
@@ -30,6 +31,18 @@ async function failing(options: InteropOptions): Promise<Record<string, string>>
 
 function failures({ results }: Report): Record<string, string> {
   return Object.fromEntries(results.filter(({ outcome }) => outcome !== 'pass').map(({ id, outcome }) => [id, outcome]));
+}
+
+/** Each check has a saboteur of its own, which is at work while it runs. */
+function arming(make: () => Saboteur): InteropOptions['watch'] {
+  return {
+    begin: () => {
+      armed = make();
+    },
+    end: () => {
+      armed = undefined;
+    },
+  };
 }
 
 describe('a check has nothing to do with what another has left:', () => {
@@ -79,3 +92,135 @@ describe('a check has nothing to do with what another has left:', () => {
     expect(kept).toEqual([]);
   });
 });
+
+describe('a server that is right in a way of its own is not blamed:', () => {
+  test('nothing can be walked from an open fid (walk(5))', async () => {
+    armed = closedToWalks();
+    const found = await failing({ groups: ['walk', 'open/create', 'read/write', 'locks', 'flush', 'limits', 'concurrency'] });
+    expect(found).toEqual({ 'walk.clone-open': 'deviates', 'walk.clone-unopened': 'unsupported' });
+  });
+
+  test('a walk that would lead out is refused as a whole', async () => {
+    armed = {
+      request(request) {
+        if (request.name !== 'Twalk') return undefined;
+        const { wnames } = (request as Message & { name: 'Twalk' }).body;
+        const leads = wnames.length > 1 && ['..', 'link', 'abs'].includes(wnames[0] ?? '');
+        return leads ? { answer: refusal(request.tag, 'ENOENT') } : undefined;
+      },
+    };
+    expect(await failing({ groups: ['confinement'] })).toEqual({});
+  });
+
+  test('the errno of a refusal is its own affair', async () => {
+    armed = any(code('Tread', 'EOPNOTSUPP'), code('Tauth', 'ENODEV'));
+    expect(await failing({ checks: ['attach.no-auth', 'read.directory', 'read.unopened'] })).toEqual({});
+  });
+
+  test('more than a message holds is not given, however little that is', async () => {
+    const tooMuch = ({ count }: { count: number }): boolean => count > 4096 - 24;
+    const refuse = (name: 'Tread' | 'Treaddir'): Saboteur => ({
+      request: (request) => {
+        const asked = request as Message;
+        return asked.name === name && tooMuch(asked.body) ? { answer: refusal(request.tag, 'EINVAL') } : undefined;
+      },
+    });
+    armed = any(refuse('Tread'), refuse('Treaddir'));
+    expect(await failing({ msize: 4096, groups: ['version', 'open/create', 'read/write', 'readdir', 'xattr', 'concurrency'] })).toEqual({});
+  });
+
+  test('an error of 9P2000 is a text, and any will do', async () => {
+    let root: Plan9Server['root'] | undefined;
+    const report = await interop(
+      async () => {
+        const [near, far] = memoryPair();
+        root = new Plan9Server(far, { extended: false, root }).root;
+        return near;
+      },
+      { checks: ['walk.missing', 'walk.from-file', 'open.directory-write', 'create.over-directory', 'mkdir.in-file', 'remove.full'] },
+    );
+    expect(report).toMatchObject({ dialect: '9P2000', counts: { pass: 6, deviates: 0, error: 0 } });
+  });
+});
+
+describe('a server that is wrong does not get by:', () => {
+  test('locks that never wait, granted a little late', async () => {
+    const late = (): Saboteur => {
+      let locks = 0;
+      const kept: Message[] = [];
+      return {
+        request({ name, tag }) {
+          if (name !== 'Tlock') return undefined;
+          const answer = { name: 'Rlock', tag, body: { status: 0 } } as Message;
+          if (++locks === 1) return { answer };
+          kept.push(answer);
+          return 'swallow';
+        },
+        reply: (answer, { name }) => (name === 'Tgetattr' ? { send: [answer, ...kept.splice(0)] } : undefined),
+      };
+    };
+    const found = await failing({
+      checks: ['lock.waits', 'flush.waiting', 'concurrency.waiting-lock'],
+      watch: arming(late),
+    });
+    expect(found).toEqual({ 'lock.waits': 'deviates', 'flush.waiting': 'unsupported', 'concurrency.waiting-lock': 'unsupported' });
+  });
+
+  test('bytes behind a request are overlooked, and messages longer than msize taken', async () => {
+    armed = {
+      request(request) {
+        const { name, tag } = request;
+        if (name === 'raw') return { pass: { name: 'Tread', tag, body: { fid: 2, offset: 0, count: 4 } } as Message };
+        const { body } = request as Message & { name: 'Twrite' };
+        return name === 'Twrite' && body.data.length > 65536 - 23
+          ? { pass: { name, tag, body: { ...body, data: body.data.subarray(0, 100) } } as Message }
+          : undefined;
+      },
+    };
+    const found = await failing({ checks: ['malformed.cut-in-number', 'malformed.trailing', 'malformed.over-msize'] });
+    expect(found).toEqual({ 'malformed.cut-in-number': 'deviates', 'malformed.trailing': 'deviates', 'malformed.over-msize': 'deviates' });
+  });
+
+  test('it breaks the connection off over a value that is longer than was announced', async () => {
+    armed = hangUp('Twrite', ({ data }) => data.length === 6);
+    expect(await failing({ checks: ['xattr.over'] })).toEqual({ 'xattr.over': 'deviates' });
+  });
+
+  test('an ACL that is cut short', async () => {
+    const short = (): Saboteur =>
+      any(
+        pretend('Txattrcreate'),
+        pretend('Twrite'),
+        pretend('Tclunk'),
+        respond('Txattrwalk', () => ({ size: 12 })),
+        respond('Tread', ({ offset }) => ({ data: Buffer.alloc(offset === 0 ? 12 : 0) })),
+      );
+    expect(await failing({ checks: ['acl.chmod', 'acl.inherited-access'], watch: arming(short) })).toEqual({
+      'acl.chmod': 'deviates',
+      'acl.inherited-access': 'deviates',
+    });
+  });
+});
+
+function refusal(tag: number, name: string): Message {
+  return { name: 'Rlerror', tag, body: { ecode: errnoNumber(name) ?? 5 } };
+}
+
+/** walk(5): the fid of a walk must not have been opened. */
+function closedToWalks(): Saboteur {
+  const open = new Set<number>();
+  return {
+    request(request) {
+      if (request.name !== 'Twalk') return undefined;
+      const { fid } = (request as Message & { name: 'Twalk' }).body;
+      return open.has(fid) ? { answer: refusal(request.tag, 'EBADF') } : undefined;
+    },
+    reply(answer, request) {
+      if (answer.name === 'Rlerror' && request.name !== 'Tremove') return undefined;
+      const { fid } = 'body' in request && 'fid' in request.body ? request.body : { fid: -1 };
+      if (request.name === 'Tlopen' || request.name === 'Tlcreate') open.add(fid);
+      if (request.name === 'Tclunk' || request.name === 'Tremove') open.delete(fid);
+      return undefined;
+    },
+  };
+}

@@ -61,7 +61,7 @@ export const limits: Check[] = checks(
         const reply = await t.answerOrEnd(answer, 'it is not answered');
         if (reply?.name !== 'Rwrite') return;
         that(reply.body.count <= data.length, `${reply.body.count} of ${data.length} bytes were taken`);
-        same(await file.content(), data.subarray(0, reply.body.count), 'the content');
+        same(await (await t.dir()).content('file'), data.subarray(0, reply.body.count), 'the content');
       },
       { source: 'version(5): msize counts the whole message' },
     ],

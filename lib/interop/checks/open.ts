@@ -88,7 +88,7 @@ export const open: Check[] = checks(
       async (t) => {
         const file = await opened(t, L_O_RDONLY);
         await refused(file.write(0, 'x'));
-        same(await file.content(), Buffer.from('content'), 'the content');
+        same(await (await t.dir()).content('file'), Buffer.from('content'), 'the content');
       },
     ],
     'open.write-only': ['A fid that is open for writing cannot be read', async (t) => refused((await opened(t, L_O_WRONLY)).read())],
@@ -125,7 +125,7 @@ export const open: Check[] = checks(
         const file = await opened(t, L_O_WRONLY | L_O_APPEND, 'one');
         await file.write(0, 'two');
         await file.write(1, 'three');
-        same(await file.content(), Buffer.from('onetwothree'), 'the content');
+        same(await (await t.dir()).content('file'), Buffer.from('onetwothree'), 'the content');
       },
       { source: 'open(2): O_APPEND', dialects: [...L, ...U] },
     ],
@@ -142,8 +142,9 @@ export const open: Check[] = checks(
     'open.two-fids': [
       'One file may be open by several fids, each in its own way',
       async (t) => {
-        const reader = await opened(t, L_O_RDONLY, '');
-        const writer = await (await reader.clone()).open(L_O_WRONLY);
+        const file = await t.file();
+        const writer = await (await file.clone()).open(L_O_WRONLY);
+        const reader = await file.open(L_O_RDONLY);
         await writer.write(0, 'seen');
         same(await reader.read(), Buffer.from('seen'), 'what the other reads');
         await refused(reader.write(0, 'x'));

@@ -198,6 +198,7 @@ export const readdir: Check[] = checks(
         const other = await (await t.dir()).open();
         const [first] = await dir.readdir(0n, 300);
         await other.entries(300);
+        that(first !== undefined, 'no entries in 300 bytes');
         const rest: DirectoryEntry[] = [first as DirectoryEntry];
         for (;;) {
           const some = await dir.readdir((rest[rest.length - 1] as DirectoryEntry).offset, 300);

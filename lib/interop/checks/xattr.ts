@@ -1,6 +1,6 @@
 import { XATTR_CREATE, XATTR_REPLACE } from '../../protocol/constants.js';
 import { type Check, checks } from '../check.js';
-import { octal, refused, same, that, unless } from '../expect.js';
+import { octal, refused, same, that, unless, unlessRefused } from '../expect.js';
 import type { Handle } from '../handle.js';
 import { STRANGER, type Trial } from '../trial.js';
 import { pattern } from './io.js';
@@ -184,9 +184,9 @@ export const xattr: Check[] = checks(
       async (t) => {
         const fid = await (await marked(t)).clone();
         await fid.xattrcreate('user.ninep', 3);
-        const written = await fid.write(0, 'abcdef').catch(() => 0);
-        that(written <= 3, `${written} of 3 bytes were taken`);
-        await fid.clunk().catch(() => undefined);
+        const written = await unlessRefused(fid.write(0, 'abcdef'));
+        that(written === undefined || written <= 3, `${written} of 3 bytes were taken`);
+        await unlessRefused(fid.clunk());
       },
     ],
     'xattr.too-large': [
@@ -323,7 +323,9 @@ export const acls: Check[] = checks(
         const file = await t.file();
         await setAcl(file, ACCESS, extended);
         await file.setattr({ mode: 0o660 });
-        same((await file.getxattr(ACCESS)).readUInt16LE(6 + 8 * 3), 6, 'the mask');
+        const value = await file.getxattr(ACCESS);
+        that(value.length >= 4 + 8 * 4, `the ACL has ${value.length} bytes`);
+        same(value.readUInt16LE(6 + 8 * 3), 6, 'the mask');
       },
     ],
     'acl.default': [
@@ -350,6 +352,7 @@ export const acls: Check[] = checks(
         await setAcl(dir, DEFAULT, extended);
         await dir.make('f');
         const value = await (await dir.walk('f')).getxattr(ACCESS);
+        that(value.length >= 4 + 8 * 2, `the ACL has ${value.length} bytes`);
         same(value.readUInt32LE(4 + 8 + 4), 1234, 'the user of its second entry');
       },
     ],
