@@ -48,3 +48,8 @@ function lost({ cause }: ConnectionLostError): Verdict {
   if (cause instanceof Deviation || cause instanceof ProtocolError) return judge(cause);
   return { outcome: 'deviates', saw: 'the server dropped the connection' };
 }
+
+/** Names and texts of a server's may hold anything; a report is read on terminals. */
+export function inOneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}

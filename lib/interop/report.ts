@@ -77,7 +77,7 @@ export function toMarkdown(reports: readonly Report[]): string {
   lines.push('| | server | dialect | msize | pass | deviates | unsupported | error |', '|---|---|---|---:|---:|---:|---:|---:|');
   reports.forEach(({ server, dialect, msize, counts }, index) => {
     lines.push(
-      `| ${letter(index)} | ${server} | ${dialect} | ${msize} | ${counts.pass} | ${counts.deviates} | ${counts.unsupported} | ${counts.error} |`,
+      `| ${letter(index)} | ${cell(server)} | ${dialect} | ${msize} | ${counts.pass} | ${counts.deviates} | ${counts.unsupported} | ${counts.error} |`,
     );
   });
   lines.push(

@@ -5,7 +5,7 @@ import { ErrnoError } from '../protocol/error.js';
 import { type DialOptions, dial, dialectOf, parseAddress, type Transport } from '../session/index.js';
 import type { Check } from './check.js';
 import { allChecks } from './checks/index.js';
-import { Deviation, judge, type Verdict } from './outcome.js';
+import { Deviation, inOneLine, judge, type Verdict } from './outcome.js';
 import { Place, removeTree, walkFar } from './place.js';
 import { type Report, type Result, reportOf } from './report.js';
 import { type Attach, type Ground, Trial } from './trial.js';
@@ -23,7 +23,7 @@ export interface InteropOptions {
   checks?: readonly string[] | undefined;
   /** The msize to ask for, in bytes. Default: 64 KiB, which every server grants. */
   msize?: number | undefined;
-  /** Milliseconds that one check may take. Default: 30,000. */
+  /** Milliseconds that one check may take; 0: for ever. Default: 30,000. */
   timeout?: number | undefined;
   /** Milliseconds to wait for what a server may never send. Default: 5,000. */
   patience?: number | undefined;
@@ -49,6 +49,7 @@ export interface InteropOptions {
 }
 
 const MSIZE = 65536;
+const FOR_EVER = 2 ** 31 - 1;
 
 /**
  * Holds a server against the protocol. Everything that changes files happens in a directory of its own below `directory`, made at the start and
@@ -129,7 +130,8 @@ class Bench implements Ground {
     this.#options = options;
     this.#signal = options.signal;
     this.#asked = options.dialect ?? (address && dialectOf(address));
-    this.#timeout = options.timeout ?? 30_000;
+    // A timer of more milliseconds is over at once.
+    this.#timeout = Math.min(options.timeout ?? 30_000, FOR_EVER) || FOR_EVER;
     this.#above = options.directory ?? [];
     this.patience = options.patience ?? 5_000;
     this.gid = options.gid ?? process.getgid?.() ?? 0;
@@ -291,6 +293,7 @@ class Bench implements Ground {
     const { id, group, rule, source } = check;
     const milliseconds = Math.round(performance.now() - started);
     if (check.discreet && verdict.outcome === 'deviates') delete verdict.saw;
+    else if (verdict.saw !== undefined) verdict.saw = inOneLine(verdict.saw);
     return { id, group, rule, source, ...verdict, milliseconds };
   }
 

@@ -12,11 +12,11 @@ import {
   toJSON,
   toMarkdown,
 } from '../../lib/interop/index.js';
-import { VERSION_L, VERSION_U } from '../../lib/protocol/index.js';
+import { encodeEntries, VERSION_L, VERSION_U } from '../../lib/protocol/index.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Plan9Server } from '../support/plan9.js';
 import { middle, type Saboteur } from './middle.js';
-import { permit, swallow } from './sabotage.js';
+import { any, ghost, permit, swallow, twist } from './sabotage.js';
 
 describe('the checks', () => {
   test('are many, each with a name of its own, a rule and its source', () => {
@@ -69,6 +69,25 @@ describe('a run', () => {
     const after = await interop(dial, { checks: ['attach.*'] });
     expect(after.counts).toMatchObject({ error: 0, deviates: 0 });
     await expectEmpty(dial);
+  });
+
+  test('may take for ever', async () => {
+    for (const timeout of [0, 1e12]) {
+      expect((await interop(dial, { checks: ['read.*'], timeout })).counts).toMatchObject({ deviates: 0, error: 0 });
+    }
+  });
+
+  test('says in one line what it saw, whatever the server put there', async () => {
+    armed = any(
+      twist(
+        'Treaddir',
+        () => ({ data: encodeEntries([{ ...ghost, name: '\x1b[2J\nx' }], 4096) }),
+        ({ offset }) => offset === 0n,
+      ),
+      twist('Treaddir', () => ({ data: Buffer.alloc(0) })),
+    );
+    const { results } = await interop(dial, { checks: ['readdir.dots'] });
+    expect(results).toMatchObject([{ outcome: 'deviates', saw: 'the entries are \\x1b[2J\\x0ax' }]);
   });
 
   test('tells each result as it comes', async () => {
