@@ -2,7 +2,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { Report } from '../../lib/interop/index.js';
 import { VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/protocol/index.js';
 import { type ConnectionArguments, connectionOptions, dialectOption } from '../connection.js';
-import { UsageError } from '../failure.js';
+import { failureLine, UsageError } from '../failure.js';
 import { example } from '../help.js';
 import { STOPPING, unlessInterrupted } from '../signals.js';
 
@@ -65,25 +65,35 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
     if (!selects({ groups: argv.suite, checks: argv.check })) throw new UsageError('no check of --check belongs to a group of --suite');
     const live = process.stderr.isTTY === true;
     const reports: Report[] = [];
+    const inspected = (address: string, signal: AbortSignal): Promise<Report | undefined> =>
+      interop(address, {
+        groups: argv.suite,
+        checks: argv.check,
+        dialect,
+        msize: argv.msize,
+        aname: argv.aname,
+        uname: argv.uname,
+        uid: argv.uid,
+        directory: argv.directory?.split('/').filter((name) => name !== ''),
+        ...(argv.timeout !== undefined && { timeout: argv.timeout * 1000 }),
+        ...(argv.connectTimeout !== undefined && { dial: { timeout: argv.connectTimeout * 1000 } }),
+        signal,
+        onResult: (_result, done, total) => {
+          if (live) process.stderr.write(`\r${address}: ${done} of ${total} `);
+        },
+      }).catch((error: unknown) => {
+        // Of several, those that can be reached are worth their reports.
+        if (argv.address.length === 1 || signal.aborted || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_ADDRESS') throw error;
+        console.error(failureLine(error));
+        process.exitCode = 1;
+        return undefined;
+      });
     // Interrupted, it takes away what it has made on the server.
     const done = await unlessInterrupted(STOPPING, async (signal) => {
       for (const address of argv.address) {
-        const report = await interop(address, {
-          groups: argv.suite,
-          checks: argv.check,
-          dialect,
-          msize: argv.msize,
-          aname: argv.aname,
-          uname: argv.uname,
-          uid: argv.uid,
-          directory: argv.directory?.split('/').filter((name) => name !== ''),
-          ...(argv.timeout !== undefined && { timeout: argv.timeout * 1000 }),
-          signal,
-          onResult: (_result, done, total) => {
-            if (live) process.stderr.write(`\r${address}: ${done} of ${total} `);
-          },
-        });
+        const report = await inspected(address, signal);
         if (live) process.stderr.write('\r\x1b[K');
+        if (report === undefined) continue;
         reports.push(report);
         if (!argv.json) console.log(formatText(report));
       }

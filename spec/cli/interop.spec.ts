@@ -28,6 +28,15 @@ describe('ninep interop', () => {
     directory.remove();
   });
 
+  it('reports on those servers that it can reach, and fails for the others', async () => {
+    const args = ['interop', `unix:${directory.join('nobody')}`, address(), '--check', 'attach.same-root'];
+    const text = await ninep(args, { check: false });
+    expect(text).toMatchObject({ code: 1, stderr: expect.stringMatching(/^ninep: .*nobody.*ENOENT/) });
+    expect(text.stdout).toContain('1 pass, 0 deviate');
+    const { code, stdout } = await ninep([...args, '--json', '--timeout', '0'], { check: false });
+    expect([code, JSON.parse(stdout)]).toMatchObject([1, [{ server: address(), counts: { pass: 1 } }]]);
+  });
+
   it.each(['SIGINT', 'SIGTERM'] as const)('takes away what it has made on the server when it is ended by %s', async (signal) => {
     const reached = door();
     const shut = door();
