@@ -1,3 +1,4 @@
+import { chmodSync, chownSync, mkdirSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { listen } from '../../lib/transport/index.js';
@@ -5,8 +6,11 @@ import type { Listener } from '../../lib/transport/transport.js';
 import { ensureBuilt, main } from '../support/build.js';
 import { door, GatedBackend } from '../support/gated.js';
 import { launch } from '../support/launcher.js';
+import { requires } from '../support/requires.js';
 import { ninep } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
+
+const NOBODY = 65534;
 
 describe('ninep interop', () => {
   let directory: TemporaryDirectory;
@@ -35,6 +39,25 @@ describe('ninep interop', () => {
     expect(text.stdout).toContain('1 pass, 0 deviate');
     const { code, stdout } = await ninep([...args, '--json', '--timeout', '0'], { check: false });
     expect([code, JSON.parse(stdout)]).toMatchObject([1, [{ server: address(), counts: { pass: 1 } }]]);
+  });
+
+  requires('linux', 'root')('a server without root’s rights', () => {
+    it.each(['none', 'mapped-file'])('keeps every rule about ACLs (%s), and nothing stays on it', async (model) => {
+      await ensureBuilt();
+      mkdirSync(directory.join('export'));
+      chmodSync(directory.path, 0o777);
+      chownSync(directory.join('export'), NOBODY, NOBODY);
+      const socket = directory.join('nobody');
+      const serve = ['serve', '--export', `${directory.join('export')},security_model=${model},aname=x`, '--listen', `unix:${socket}`];
+      await using _ = await launch({
+        command: 'setpriv',
+        args: ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups', '--', process.execPath, main, ...serve],
+        ready: { line: /serving .* at /, from: 'stderr' },
+      });
+      const { stdout } = await ninep(['interop', `unix:${socket}?aname=x&uid=${NOBODY}`, '--suite', 'ACL']);
+      expect(stdout).toContain(' 0 deviate');
+      expect(readdirSync(directory.join('export')).filter((name) => name.startsWith('.ninep'))).toEqual([]);
+    });
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('takes away what it has made on the server when it is ended by %s', async (signal) => {
