@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { memoryPair, type Transport } from '../../lib/index.js';
 import { type InteropOptions, interop, type Report } from '../../lib/interop/index.js';
-import { errnoNumber, type Message, NOFID, VERSION_L } from '../../lib/protocol/index.js';
+import { errnoNumber, type Message, NOFID, SETATTR_ATIME, SETATTR_ATIME_SET, SETATTR_GID, VERSION_L } from '../../lib/protocol/index.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Plan9Server } from '../support/plan9.js';
 import { middle, type Saboteur } from './middle.js';
@@ -179,6 +179,13 @@ describe('a server that is wrong does not get by:', () => {
     };
     const found = await failing({ checks: ['malformed.cut-in-number', 'malformed.trailing', 'malformed.over-msize'] });
     expect(found).toEqual({ 'malformed.cut-in-number': 'deviates', 'malformed.trailing': 'deviates', 'malformed.over-msize': 'deviates' });
+  });
+
+  test('fields of a Tsetattr that are not valid are taken', async () => {
+    for (const one of [SETATTR_GID, SETATTR_ATIME | SETATTR_ATIME_SET]) {
+      armed = alter('Tsetattr', ({ valid }) => ({ valid: valid | one }));
+      expect(await failing({ checks: ['setattr.only-valid'] })).toEqual({ 'setattr.only-valid': 'deviates' });
+    }
   });
 
   test('it breaks the connection off over a value that is longer than was announced', async () => {

@@ -296,8 +296,12 @@ const setattr: Check[] = checks(
         const file = await t.file('0123456789');
         const zero = { sec: 0, nsec: 0 };
         await file.request('Tsetattr', { valid: 0x1, mode: 0o600, uid: 12345, gid: 12345, size: 0, atime: zero, mtime: zero });
-        const { size, uid, mtime } = await file.getattr();
-        that(size === 10 && uid !== 12345 && mtime.sec !== 0, `size ${size}, uid ${uid}, mtime ${mtime.sec}`);
+        const { mode, size, uid, gid, atime, mtime } = await file.getattr();
+        same(octal(mode & 0o7777), octal(0o600), 'the mode, which is valid,');
+        that(
+          size === 10 && uid !== 12345 && gid !== 12345 && atime.sec !== 0 && mtime.sec !== 0,
+          `size ${size}, uid ${uid}, gid ${gid}, atime ${atime.sec}, mtime ${mtime.sec}`,
+        );
       },
     ],
     'setattr.owner': [

@@ -47,7 +47,7 @@ const attributes: Check[] = checks(
       { source: 'stat(5): stat[n]' },
     ],
     'stat.directory': [
-      'The stat of a directory says that it is one, and has no length',
+      'The stat of a directory says that it is one',
       async (t) => {
         const { mode, qid } = await (await t.dir()).stat();
         that((mode & DMDIR) !== 0 && (qid.type & QTDIR) !== 0, `mode ${mode.toString(16)}, qid.type ${qid.type}`);
