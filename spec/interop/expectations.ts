@@ -32,11 +32,6 @@ const VARYING: readonly { keys: RegExp; id: string; why: string }[] = [
     id: 'concurrency.list-and-change',
     why: 'whether a file vanishes between readdir(3) and lstat(2) of its listing is a race',
   },
-  {
-    keys: /^qemu-/,
-    id: 'lock.waits',
-    why: 'its Tlock grants everything at once, so the lock may be granted before or after the other is let go',
-  },
 ];
 
 export function mayVary(key: string, id: string): boolean {
