@@ -387,6 +387,14 @@ describe('a tree that is reached by two ways', () => {
       expect(readFileSync(local('data/hard'), 'utf8')).toBe('');
     });
 
+    it('keeps what it holds where what is to be written over it turns out to be unreadable', async () => {
+      const before = await state();
+      // Opened like any file, and EIO at its first byte: no process has one at address 0.
+      const { code, stderr } = await failing('cp', '/proc/self/mem', at('/self'));
+      expect([code, stderr]).toEqual([1, expect.stringContaining('EIO')]);
+      expect(await state()).toBe(before);
+    });
+
     it('ln -f puts links where something else is, and leaves it where it cannot', async () => {
       await ninep(['ln', '-f', at('/self'), at('/d/x')]);
       await ninep(['ln', '-sf', 'v2', at('/soft')]);
