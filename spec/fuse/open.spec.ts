@@ -1,0 +1,246 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Fid } from '../../lib/client/index.js';
+import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import { wireFlags } from '../../lib/fuse/open.js';
+import type { Attributes } from '../../lib/protocol/types.js';
+import { door } from '../support/gated.js';
+import { Kernelless, telling } from './kernelless.js';
+
+afterEach(() => vi.restoreAllMocks());
+
+const [RDONLY, WRONLY, RDWR, TRUNC, APPEND] = [0, 1, 2, 0o1000, 0o2000];
+const refusing = (method: string, code: string) => (called: string) =>
+  called === method ? Promise.reject(Object.assign(new Error(code), { code })) : undefined;
+
+describe('pages that the kernel has of a file', () => {
+  /** Long unchanged. */
+  const OLD = { size: 7, mtime: { sec: 1000, nsec: 5 }, qid: { type: 0, path: 0n, version: 1 } };
+
+  /** Whether they are kept by an open that finds these attributes, after one that found those. */
+  async function kept(first: Partial<Attributes>, second: Partial<Attributes>, flags = RDONLY, options = {}): Promise<boolean> {
+    await using world = await Kernelless.begin(options);
+    let now: Partial<Attributes> = first;
+    telling(() => now);
+    const { nodeid } = await world.lookup('f');
+    await world.release(nodeid, (await world.open(nodeid)).fh);
+    now = second;
+    const opened = await world.open(nodeid, flags);
+    await world.release(nodeid, opened.fh);
+    vi.restoreAllMocks();
+    expect(opened.flags & FOPEN_DIRECT_IO).toBe(0);
+    return (opened.flags & FOPEN_KEEP_CACHE) !== 0;
+  }
+
+  test('are kept while nothing of it has changed, and only then', async () => {
+    expect(await kept(OLD, OLD)).toBe(true);
+    expect(await kept(OLD, { ...OLD, size: 8 })).toBe(false);
+    expect(await kept(OLD, { ...OLD, mtime: { sec: 1001, nsec: 5 } })).toBe(false);
+    expect(await kept(OLD, { ...OLD, mtime: { sec: 1000, nsec: 6 } })).toBe(false);
+    expect(await kept(OLD, { ...OLD, qid: { ...OLD.qid, version: 2 } })).toBe(false);
+    expect(await kept(OLD, OLD, RDWR)).toBe(true);
+    // One client alone need not compare.
+    expect(await kept(OLD, { ...OLD, size: 8 }, RDONLY, { cache: 'loose' })).toBe(true);
+  });
+
+  test('are not kept of a file that was changed just before they were read: its times may not tell the next change', async () => {
+    for (const [sec, keep] of [
+      [1999, true],
+      [2000, false],
+      [2001, false],
+      [2002, true],
+    ] as const) {
+      vi.spyOn(Date, 'now').mockReturnValue(2_000_500);
+      const told = { ...OLD, mtime: { sec, nsec: 0 } };
+      expect(await kept(told, told)).toBe(keep);
+    }
+  });
+
+  test('are not kept by who cuts it off, even right after a look-up that saw it as it was', async () => {
+    expect(await kept(OLD, OLD, WRONLY)).toBe(true);
+    expect(await kept(OLD, OLD, WRONLY | TRUNC)).toBe(false);
+    await using world = await Kernelless.begin();
+    telling(() => OLD);
+    const { nodeid } = await world.lookup('f');
+    await world.release(nodeid, (await world.open(nodeid)).fh);
+    await world.lookup('f', 7);
+    const opened = await world.open(nodeid, RDWR | TRUNC, 7);
+    expect(opened.flags & FOPEN_KEEP_CACHE).toBe(0);
+    await world.release(nodeid, opened.fh);
+  });
+
+  test('are none where the size says nothing of what is in it', async () => {
+    for (const [told, direct] of [
+      [{ ...OLD, size: 0 }, true],
+      [{ ...OLD, size: 4096, blocks: 0 }, true],
+      [{ ...OLD, size: 4096, blocks: 8 }, false],
+      [{ ...OLD, size: 4095, blocks: 0 }, false],
+    ] as const) {
+      await using world = await Kernelless.begin();
+      telling(() => told);
+      const { nodeid } = await world.lookup('f');
+      const opened = await world.open(nodeid);
+      expect((opened.flags & FOPEN_DIRECT_IO) !== 0, JSON.stringify(told.size)).toBe(direct);
+      await world.release(nodeid, opened.fh);
+      vi.restoreAllMocks();
+    }
+  });
+
+  test('are past what is only appended, whatever the kernel does with them', async () => {
+    await using world = await Kernelless.begin();
+    const { nodeid } = await world.lookup('f');
+    for (const [flags, direct] of [
+      [WRONLY | APPEND, true],
+      [RDWR | APPEND, false],
+    ] as const) {
+      const opened = await world.open(nodeid, flags);
+      expect((opened.flags & FOPEN_DIRECT_IO) !== 0).toBe(direct);
+      await world.release(nodeid, opened.fh);
+    }
+  });
+});
+
+test('an open tells the kernel where its attributes are out of date, and only there', async () => {
+  await using world = await Kernelless.begin();
+  const told: number[] = [];
+  world.bridge.invalidate = ({ id }) => told.push(id);
+  const { nodeid } = await world.lookup('f');
+  await world.release(nodeid, (await world.open(nodeid)).fh);
+  expect(told).toEqual([]);
+  telling(() => ({ size: 8 }));
+  await world.release(nodeid, (await world.open(nodeid)).fh);
+  expect(told).toEqual([nodeid]);
+});
+
+test('an open waits for what was written before it', async () => {
+  await using world = await Kernelless.begin({ writeBehind: true });
+  const { nodeid } = await world.lookup('f');
+  const writer = await world.open(nodeid, RDWR);
+  const gate = door();
+  const asked: string[] = [];
+  world.hold = (method) => {
+    asked.push(method);
+    return method === 'write' ? gate.promise : undefined;
+  };
+  await world.write(nodeid, writer.fh, 7, '!');
+  const opening = world.open(nodeid);
+  await world.ask('getattr', ROOT_ID, { flags: 0, fh: 0 });
+  expect(asked).toEqual(['write', 'getattr']);
+  gate.open();
+  const { fh } = await opening;
+  expect(await world.read(nodeid, fh)).toBe('content!');
+  await world.release(nodeid, fh);
+  await world.release(nodeid, writer.fh);
+});
+
+describe('what was read along with an open', () => {
+  for (const ordered of [false, true]) {
+    test(`is for one read, of the beginning; order kept: ${ordered}`, async () => {
+      await using world = await Kernelless.begin({}, ordered);
+      world.tree.writeFile('other', 'other');
+      const f = await world.lookup('f');
+      const other = await world.lookup('other');
+      const middle = await world.open(f.nodeid);
+      expect(await world.read(f.nodeid, middle.fh, 100, 3)).toBe('tent');
+      expect(await world.read(f.nodeid, middle.fh)).toBe('content');
+      const twice = await world.open(f.nodeid);
+      expect(await world.read(f.nodeid, twice.fh)).toBe('content');
+      // The buffer is somebody else's now.
+      const third = await world.open(other.nodeid);
+      const lent = await world.lent(other.nodeid, third.fh);
+      expect(lent.text).toBe('other');
+      expect(await world.read(f.nodeid, twice.fh)).toBe('content');
+      lent.giveBack();
+      for (const { fh } of [middle, twice]) await world.release(f.nodeid, fh);
+      await world.release(other.nodeid, third.fh);
+    });
+
+    test(`is nothing that was written over, or cut off, meanwhile; order kept: ${ordered}`, async () => {
+      await using world = await Kernelless.begin({}, ordered);
+      const { nodeid } = await world.lookup('f');
+      const writer = await world.open(nodeid, WRONLY);
+      const gate = door();
+      world.hold = (method) => (method === 'getattr' ? gate.promise : undefined);
+      const opening = world.open(nodeid);
+      // The server has done it before it does what follows.
+      await world.write(nodeid, writer.fh, 0, 'CON');
+      world.hold = () => undefined;
+      gate.open();
+      const { fh } = await opening;
+      expect(await world.read(nodeid, fh)).toBe('CONtent');
+      const again = await world.open(nodeid);
+      const cut = await world.open(nodeid, WRONLY | TRUNC);
+      expect(await world.read(nodeid, again.fh)).toBe('');
+      for (const opened of [writer, { fh }, again, cut]) await world.release(nodeid, opened.fh);
+    });
+  }
+});
+
+describe('an open that fails', () => {
+  for (const ordered of [false, true]) {
+    test(`leaves nothing open, and says why; order kept: ${ordered}`, async () => {
+      await using world = await Kernelless.begin({}, ordered);
+      const { nodeid } = await world.lookup('f');
+      // The first one by the fid of the look-up, the others by the name.
+      for (const method of ['open', 'getattr', 'open', 'getattr']) {
+        world.hold = refusing(method, 'EACCES');
+        await expect(world.open(nodeid)).rejects.toMatchObject({ code: 'EACCES' });
+        await expect(world.open(nodeid, RDWR)).rejects.toMatchObject({ code: 'EACCES' });
+      }
+      expect(world.bridge.files.size).toBe(0);
+      world.hold = () => undefined;
+      const { fh } = await world.open(nodeid);
+      expect(await world.read(nodeid, fh)).toBe('content');
+      await world.release(nodeid, fh);
+    });
+
+    test(`is ESTALE where the name leads to another file by now, or nowhere; order kept: ${ordered}`, async () => {
+      await using world = await Kernelless.begin({}, ordered);
+      const { nodeid } = await world.lookup('f');
+      const root = world.bridge.client.root;
+      for (const replace of [() => world.tree.writeFile('f', 'other'), () => undefined]) {
+        await root.unlinkat('f');
+        replace();
+        // With the fid that there is, and without one.
+        await expect(world.open(nodeid)).rejects.toMatchObject({ code: 'ESTALE' });
+        await expect(world.open(nodeid)).rejects.toMatchObject({ code: 'ESTALE' });
+        if (
+          (await root.walk(['f']).then(
+            (fid) => fid.clunk().then(() => true),
+            () => false,
+          )) === false
+        )
+          break;
+      }
+      expect(world.bridge.files.size).toBe(0);
+    });
+  }
+});
+
+test('what is opened is the file that was meant, on a server that tells only then', async () => {
+  await using world = await Kernelless.begin();
+  const { nodeid } = await world.lookup('f');
+  const { open } = Fid.prototype;
+  vi.spyOn(Fid.prototype, 'open').mockImplementation(async function (this: Fid, flags) {
+    const opened = await open.call(this, flags);
+    this.qid = { ...this.qid, path: this.qid.path + 1n };
+    return opened;
+  });
+  await expect(world.open(nodeid, WRONLY)).rejects.toMatchObject({ code: 'ESTALE' });
+  expect(world.bridge.files.size).toBe(0);
+});
+
+test('where the kernel writes back, appended bytes go where it says, and what is only written is read too', () => {
+  expect(wireFlags(WRONLY | APPEND, true)).toBe(RDWR);
+  expect(wireFlags(RDWR | APPEND | TRUNC, true)).toBe(RDWR | TRUNC);
+  expect(wireFlags(WRONLY | APPEND, false)).toBe(WRONLY | APPEND);
+});
+
+test('who may only write can do without reading, where the kernel writes back', async () => {
+  await using world = await Kernelless.begin({ cache: 'loose' });
+  const { nodeid } = await world.lookup('f');
+  let tries = 0;
+  world.hold = (method) => (method === 'open' && ++tries === 1 ? refusing('open', 'EACCES')('open') : undefined);
+  const { fh } = await world.open(nodeid, WRONLY);
+  expect(world.bridge.files.get(fh).flags).toBe(WRONLY);
+  await world.release(nodeid, fh);
+});
