@@ -115,7 +115,7 @@ async function unless<N extends TName>(
   }
 }
 
-/** Looks at what has that name now; undefined where nothing has. */
+/** Looks at what has that name now; undefined where nothing has, or what has it cannot even be looked at as what was to be made. */
 async function look<T>(
   { session, spare, giveBack }: Surroundings,
   directory: number,
@@ -133,7 +133,7 @@ async function look<T>(
       await session.request('Tclunk', { fid: newfid });
     }
   } catch (error) {
-    if (error instanceof ErrnoError && error.code === 'ENOENT') return undefined;
+    if (error instanceof ErrnoError) return undefined;
     throw error;
   } finally {
     giveBack(newfid);

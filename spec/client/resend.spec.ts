@@ -1,0 +1,393 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Client } from '../../lib/client/client.js';
+import type { RecoveryEvent } from '../../lib/client/recovery.js';
+import { Ordered } from '../../lib/fuse/ordered.js';
+import {
+  AT_REMOVEDIR,
+  L_O_APPEND,
+  L_O_CREAT,
+  L_O_DIRECTORY,
+  L_O_EXCL,
+  L_O_RDWR,
+  L_O_TRUNC,
+  VERSION_L,
+} from '../../lib/protocol/constants.js';
+import type { TName } from '../../lib/protocol/messages.js';
+import { decodeEntriesPlus, READDIR_PLUS } from '../../lib/protocol/plus.js';
+import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { Session } from '../../lib/session/index.js';
+import { memoryPair } from '../../lib/transport/memory.js';
+import { middle, type Saboteur } from '../interop/middle.js';
+import { withoutPauses } from './pauses.js';
+
+let server: Server;
+/** Loses connections; `rival` has one of its own. */
+let client: Client;
+let rival: Client;
+let saboteur: Saboteur | undefined;
+/** What happens while the connection is lost. */
+let meanwhile: () => Promise<unknown>;
+let events: RecoveryEvent[];
+let told: (event: RecoveryEvent) => void;
+
+const dial = (between: boolean): Promise<Session> => {
+  const [near, far] = memoryPair();
+  server.serve(far);
+  return Session.open(between ? middle(near, VERSION_L, () => saboteur) : near);
+};
+
+beforeEach(async () => {
+  server = new Server({ exports: { '/': new MemoryBackend() } });
+  saboteur = undefined;
+  meanwhile = () => Promise.resolve();
+  events = [];
+  told = () => undefined;
+  client = new Client(await dial(true), {
+    redial: async () => {
+      await meanwhile();
+      meanwhile = () => Promise.resolve();
+      return dial(true);
+    },
+    retry: 60,
+    onEvent: (event) => {
+      events.push(event);
+      told(event);
+    },
+  });
+  rival = new Client(await dial(false));
+  await Promise.all([client.attach(), rival.attach()]);
+});
+
+afterEach(async () => {
+  saboteur = undefined;
+  client.destroy();
+  rival.destroy();
+  await server.close();
+});
+
+/** The server does the next request of that kind, but the connection is lost with its answer; or before the server has it. */
+function lose(what: 'reply' | 'request', kind: TName, nth = 1): void {
+  let left = nth;
+  const deed = ({ name }: { name: string }) => {
+    if (name !== kind || --left > 0) return undefined;
+    saboteur = undefined;
+    return 'close' as const;
+  };
+  saboteur = what === 'request' ? { request: deed } : { reply: (_, request) => deed(request) };
+}
+
+const cut = (): void => client.session.destroy(new Error('cut'));
+const recovered = (times = 1) => expect.poll(() => client.recovery?.recoveries).toBe(times);
+
+async function put(by: Client, name: string, content = ''): Promise<void> {
+  const fid = await by.root.clone();
+  await fid.create(name, L_O_RDWR | L_O_CREAT, 0o644, 0);
+  if (content !== '') await fid.write(Buffer.from(content), 0);
+  await fid.clunk();
+}
+
+async function content(name: string): Promise<string> {
+  const fid = await rival.root.walk([name]);
+  await fid.open(0);
+  const bytes = Buffer.alloc(1000);
+  const count = await fid.read(bytes, 0);
+  await fid.clunk();
+  return bytes.toString('utf8', 0, count);
+}
+
+async function names(): Promise<string[]> {
+  const fid = await rival.root.clone();
+  await fid.open(L_O_DIRECTORY);
+  const found: string[] = [];
+  for await (const { name } of fid.entries()) found.push(name);
+  await fid.clunk();
+  return found.sort();
+}
+
+/** No number of a fid may be free here and taken on the server: each is tried. */
+async function noneLeft(): Promise<void> {
+  const fids = await Promise.all(Array.from({ length: 8 }, () => client.root.clone()));
+  for (const fid of fids) await fid.clunk();
+  expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
+}
+
+describe('a change that the server did before the connection was lost', () => {
+  it('has happened once', () =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await put(rival, name, name);
+      const [a, e] = [await client.root.walk(['a']), await client.root.walk(['e'])];
+      const steps: [TName, () => Promise<unknown>][] = [
+        ['Tmkdir', () => client.root.mkdir('directory', 0o755, 0)],
+        ['Tsymlink', () => client.root.symlink('symlink', 'to/there', 0)],
+        ['Tlink', () => client.root.link('link', a)],
+        ['Tmknod', () => client.root.mknod('fifo', 0o010644, 0, 0, 0)],
+        ['Tunlinkat', () => client.root.unlinkat('b')],
+        ['Tunlinkat', () => client.root.unlinkat('directory', AT_REMOVEDIR)],
+        ['Trenameat', () => client.root.renameat('c', client.root, 'C')],
+        ['Trename', () => a.rename(client.root, 'A')],
+        ['Trename', () => a.rename(client.root, 'd')],
+        ['Tremove', () => e.remove()],
+      ];
+      for (const [index, [kind, step]] of steps.entries()) {
+        lose('reply', kind);
+        await step();
+        expect(client.recovery?.recoveries).toBe(index + 1);
+      }
+      expect(await names()).toEqual(['C', 'd', 'fifo', 'link', 'symlink']);
+      expect(await content('d')).toBe('a');
+      expect(client.recovery?.casualties).toBe(0);
+      await a.clunk();
+      await noneLeft();
+    }));
+});
+
+describe('a change that somebody else made before it could be sent again', () => {
+  it('is not taken for this client’s own', () =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      await put(rival, 'mine', 'mine');
+      const mine = await client.root.walk(['mine']);
+      const file = () => put(rival, 'x', 'theirs');
+      const full = async () => {
+        await rival.root.mkdir('x', 0o755, 0);
+        await (await rival.root.walk(['x'])).mkdir('y', 0o755, 0);
+      };
+      const mkdir = () => client.root.mkdir('x', 0o755, 0);
+      const symlink = () => client.root.symlink('x', 'target', 0);
+      const mknod = () => client.root.mknod('x', 0o010644, 0, 0, 0);
+      const steps: [TName, () => Promise<unknown>, () => Promise<unknown>][] = [
+        ['Tmkdir', mkdir, file],
+        ['Tmkdir', mkdir, full],
+        ['Tsymlink', symlink, file],
+        ['Tsymlink', symlink, () => rival.root.symlink('x', 'elsewhere', 0)],
+        ['Tmknod', mknod, file],
+        ['Tlink', () => client.root.link('x', mine), file],
+      ];
+      for (const [kind, step, other] of steps) {
+        lose('request', kind);
+        meanwhile = other;
+        await expect(step(), kind).rejects.toMatchObject({ code: 'EEXIST' });
+        await rival.root.walk(['x', 'y']).then(
+          (fid) => fid.remove(),
+          () => undefined,
+        );
+        await (await rival.root.walk(['x'])).remove();
+      }
+      await mine.clunk();
+      await noneLeft();
+    }));
+
+  it('is ENOENT where what was to be renamed is neither here nor there', async () => {
+    for (const [kind, other] of [
+      ['Trenameat', undefined],
+      ['Trename', undefined],
+      ['Trename', () => put(rival, 'y')],
+    ] as const) {
+      await put(rival, 'x');
+      const x = await client.root.walk(['x']);
+      lose('request', kind);
+      meanwhile = async () => {
+        await rival.root.unlinkat('x');
+        await other?.();
+      };
+      const renamed = kind === 'Trename' ? x.rename(client.root, 'y') : client.root.renameat('x', client.root, 'y');
+      await expect(renamed, kind).rejects.toMatchObject({ code: expect.stringMatching(/^(ENOENT|ESTALE)$/) });
+      await x.clunk();
+    }
+  });
+
+  it('removes nothing else that has got the name', async () => {
+    await put(rival, 'x', 'old');
+    const x = await client.root.walk(['x']);
+    lose('request', 'Tremove');
+    meanwhile = async () => {
+      await rival.root.renameat('x', rival.root, 'kept');
+      await put(rival, 'x', 'new');
+    };
+    await x.remove();
+    expect([await content('x'), await content('kept')]).toEqual(['new', 'old']);
+    await noneLeft();
+  });
+
+  it('is appended behind what others appended, were it as long or longer', async () => {
+    await put(rival, 'log', 'begin,');
+    const log = await client.root.walk(['log']);
+    await log.open(L_O_RDWR | L_O_APPEND);
+    const theirs = await rival.root.walk(['log']);
+    await theirs.open(L_O_RDWR | L_O_APPEND);
+    lose('request', 'Twrite');
+    meanwhile = () => theirs.write(Buffer.from('theirs,longer,'), 0);
+    expect(await log.write(Buffer.from('mine,'), 0)).toBe(5);
+    expect(await content('log')).toBe('begin,theirs,longer,mine,');
+    lose('reply', 'Twrite');
+    meanwhile = () => theirs.write(Buffer.from('theirs,'), 0);
+    expect(await log.write(Buffer.from('again,'), 0)).toBe(6);
+    expect(await content('log')).toBe('begin,theirs,longer,mine,again,theirs,');
+    await log.clunk();
+    await noneLeft();
+  });
+});
+
+describe('a file that is open when the connection is lost', () => {
+  /** The flags of each Tlopen from now on, refused with `refusal` for the first time. */
+  function opens(refusal?: number): number[] {
+    const flags: number[] = [];
+    saboteur = {
+      request: (message) => {
+        if (message.name !== 'Tlopen') return undefined;
+        flags.push(message.body.flags);
+        if (refusal === undefined || flags.length > 1) return undefined;
+        return { answer: { name: 'Rlerror', tag: message.tag, body: { ecode: refusal } } };
+      },
+    };
+    return flags;
+  }
+
+  it('is neither cut off nor created again', async () => {
+    const made = await client.root.clone();
+    await made.create('made', L_O_RDWR | L_O_CREAT | L_O_EXCL | L_O_TRUNC, 0o644, 0);
+    await made.write(Buffer.from('made'), 0);
+    await put(rival, 'there', 'old');
+    const there = await client.root.walk(['there']);
+    await there.open(L_O_RDWR | L_O_TRUNC);
+    await there.write(Buffer.from('there'), 0);
+    const flags = opens();
+    cut();
+    await recovered();
+    expect([await content('made'), await content('there')]).toEqual(['made', 'there']);
+    expect(flags).toEqual([L_O_RDWR, L_O_RDWR]);
+    for (const fid of [made, there]) await fid.clunk();
+    await noneLeft();
+  });
+
+  it('is opened whatever its mode, which is the same afterwards', async () => {
+    const fid = await client.root.clone();
+    await fid.create('f', L_O_RDWR | L_O_CREAT, 0o400, 0);
+    opens(13);
+    cut();
+    await recovered();
+    expect(await fid.write(Buffer.from('still'), 0)).toBe(5);
+    expect((await fid.getattr()).mode & 0o7777).toBe(0o400);
+    await fid.clunk();
+  });
+
+  it('leaves no fid behind where it cannot be opened', async () => {
+    await put(rival, 'f');
+    const fid = await client.root.walk(['f']);
+    await fid.open(L_O_RDWR);
+    opens(5);
+    cut();
+    await recovered();
+    await expect(fid.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+    expect(events).toContainEqual({ type: 'casualty', path: '/f', code: 'ESTALE' });
+    await fid.clunk();
+    await noneLeft();
+  });
+
+  it('is told of as lost where it was removed by this client, for whoever has it open', async () => {
+    await put(rival, 'f');
+    const fid = await client.root.walk(['f']);
+    await fid.open(L_O_RDWR);
+    lose('reply', 'Tunlinkat');
+    await client.root.unlinkat('f');
+    await expect(fid.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+    expect(events.filter(({ type }) => type === 'casualty')).toEqual([{ type: 'casualty', path: '/f', code: 'ESTALE' }]);
+    await fid.clunk();
+    await noneLeft();
+  });
+
+  it.each(['request', 'reply'] as const)('is found by the one name or the other when the %s of its renaming is lost', async (what) => {
+    await put(rival, 'old', 'content');
+    await rival.root.mkdir('to', 0o755, 0);
+    const fid = await client.root.walk(['old']);
+    await fid.open(L_O_RDWR);
+    const to = await client.root.walk(['to']);
+    lose(what, 'Trenameat');
+    await client.root.renameat('old', to, 'new');
+    await fid.write(Buffer.from('CON'), 0);
+    expect([fid.path, client.recovery?.casualties]).toEqual(['/to/new', 0]);
+    for (const each of [fid, to]) await each.clunk();
+    await noneLeft();
+  });
+
+  it('is not what is a directory now, though it has its number', async () => {
+    await put(rival, 'f');
+    const fid = await client.root.walk(['f']);
+    saboteur = {
+      reply(reply) {
+        if (reply.name !== 'Rwalk') return undefined;
+        const { body } = reply;
+        return { pass: { ...reply, body: { wqids: body.wqids.map((qid) => ({ ...qid, type: 0x80 })) } } };
+      },
+    };
+    cut();
+    await recovered();
+    saboteur = undefined;
+    await expect(fid.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+    await fid.clunk();
+    await noneLeft();
+  });
+});
+
+describe('requests of which one needs what another makes', () => {
+  it('are sent again in that order, and what was to end ends', async () => {
+    await put(rival, 'f', 'content');
+    const ordered = new Ordered(client);
+    expect(await ordered.ask()).toBe(true);
+    lose('request', 'Twalk');
+    const { fid, done } = ordered.walk(client.root, 'f', undefined);
+    const looked = fid.getattr();
+    const ended = fid.clunk();
+    await done;
+    expect((await looked).size).toBe(7);
+    await ended;
+    await noneLeft();
+  });
+
+  it('ask for attributes with entries only a server that has agreed to that', async () => {
+    await put(rival, 'f', 'content');
+    const root = await client.root.clone();
+    await root.open(L_O_DIRECTORY);
+    const down = new Promise((resolve) => client.session.onClosed(resolve));
+    cut();
+    await down;
+    const { data } = await client.request('Treaddir', { fid: root.number, offset: 0n, count: READDIR_PLUS + 4096 });
+    const told = decodeEntriesPlus(data).map(({ entry, attributes }) => [entry.name, attributes]);
+    expect(told).toContainEqual(['f', undefined]);
+    await root.clunk();
+  });
+});
+
+describe('an extended attribute', () => {
+  it('is set and read as a whole, whatever of it was lost', () =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      await put(rival, 'f');
+      const fid = await client.root.walk(['f']);
+      let times = 0;
+      const value = () => Buffer.from(`value ${times}`);
+      for (const what of ['request', 'reply'] as const) {
+        for (const kind of ['Txattrcreate', 'Twrite', 'Tclunk'] as const) {
+          lose(what, kind);
+          times++;
+          await fid.setxattr('user.a', value());
+          expect(client.recovery?.recoveries).toBe(times);
+          const theirs = await rival.root.walk(['f']);
+          expect(Buffer.from(await theirs.getxattr('user.a')), `${what} of ${kind}`).toEqual(value());
+          await theirs.clunk();
+        }
+      }
+      const last = value();
+      for (const what of ['request', 'reply'] as const) {
+        for (const kind of ['Txattrwalk', 'Tread'] as const) {
+          lose(what, kind);
+          times++;
+          expect(Buffer.from(await fid.getxattr('user.a')), `${what} of ${kind}`).toEqual(last);
+          expect(client.recovery?.recoveries).toBe(times);
+        }
+      }
+      await fid.clunk();
+      await noneLeft();
+    }));
+});
