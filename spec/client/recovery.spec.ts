@@ -162,6 +162,17 @@ requires({ programs: ['diod'] })('a client whose connection is lost', () => {
     expect(events).toContainEqual({ type: 'casualty', path: '/one', code: 'ESTALE' });
     await one.clunk();
     await two.clunk();
+    // diod keeps the fid of a walk that got only half of the way.
+    mkdirSync(path('directory'));
+    writeFileSync(path('directory/three'), '3');
+    const three = await client.root.walk(['directory', 'three']);
+    proxy.refuse();
+    proxy.cut();
+    rmSync(path('directory/three'));
+    await proxy.accept();
+    await expect(three.getattr()).rejects.toMatchObject({ code: 'ESTALE', path: '/directory/three' });
+    await three.clunk();
+    for (const fid of await Promise.all([1, 2, 3].map(() => client.root.clone()))) await fid.clunk();
     const again = await client.root.walk(['one']);
     expect((await again.getattr()).size).toBe(7);
     await again.clunk();

@@ -1,10 +1,20 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Client, type ClientRecovery } from '../../lib/client/client.js';
-import { AT_REMOVEDIR, L_O_CREAT, L_O_RDWR, LOCK_SUCCESS, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
+import {
+  AT_REMOVEDIR,
+  L_O_CREAT,
+  L_O_RDWR,
+  LOCK_BLOCKED,
+  LOCK_FLAGS_RECLAIM,
+  LOCK_GRACE,
+  LOCK_SUCCESS,
+  LOCK_TYPE_WRLCK,
+} from '../../lib/protocol/constants.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Session, type SessionOptions } from '../../lib/session/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
 import { HostileServer } from '../support/hostile.js';
+import { withoutPauses } from './pauses.js';
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -185,6 +195,18 @@ describe('after a loss', () => {
     },
   );
 
+  it('what was renamed to the name that it has is still there', async () => {
+    const { client, open } = await world();
+    await touch(client, 'a');
+    const fid = await client.root.walk(['a']);
+    await client.root.renameat('a', client.root, 'a');
+    cut(client);
+    open();
+    await recovered(client);
+    await fid.getattr();
+    expect(client.recovery?.casualties).toBe(0);
+  });
+
   it('what was removed through a fid of its own is gone for the others', async () => {
     const { client } = await world();
     await touch(client, 'a');
@@ -198,7 +220,9 @@ describe('with a server played by hand', () => {
   async function hostile(recovery: ClientRecovery = {}, ...options: SessionOptions[]) {
     const server = new HostileServer();
     const sessions: Session[] = [];
+    const dialling = { refused: false };
     const dial = async () => {
+      if (dialling.refused) throw new Error('refused');
       const [near, far] = memoryPair();
       server.serve(far);
       const session = await Session.open(near, options[Math.min(sessions.length, options.length - 1)]);
@@ -209,7 +233,7 @@ describe('with a server played by hand', () => {
     ends.push(() => client.destroy());
     await client.attach();
     const fid = await client.root.walk(['f']);
-    return { server, client, sessions, fid };
+    return { server, client, sessions, dialling, fid };
   }
 
   it('whoever closes while fids are made again leaves no conversation behind', async () => {
@@ -248,6 +272,94 @@ describe('with a server played by hand', () => {
     expect(await fid.write(new Uint8Array(60000), 0)).toBe(60000);
     expect(Math.max(...sizes)).toBe(8192 - 24);
     expect(sizes.reduce((sum, size) => sum + size)).toBe(60000);
+  });
+
+  it('no Tread asks for more than a smaller msize allows, and all of it is read', async () => {
+    const { server, client, fid } = await hostile({}, { msize: 65536 }, { msize: 8192 });
+    await fid.open(L_O_RDWR);
+    const sizes: number[] = [];
+    server.answers.Tread = ({ offset, count }) => {
+      if (client.recovery?.losses === 0) {
+        cut(client);
+        return undefined;
+      }
+      sizes.push(count);
+      return { data: Uint8Array.from({ length: count }, (_, index) => (offset + index) % 251) };
+    };
+    const bytes = new Uint8Array(60000);
+    expect(await fid.read(bytes, 0)).toBe(60000);
+    expect(Math.max(...sizes)).toBe(8192 - 24);
+    expect(bytes.every((byte, index) => byte === index % 251)).toBe(true);
+  });
+
+  it.each([
+    ['a grace period', LOCK_FLAGS_RECLAIM],
+    ['none', 0],
+  ])('a lock is taken again where there is %s, and one that is still kept for the old connection is waited for', async (_, wanted) => {
+    const { server, client, fid } = await hostile();
+    await fid.open(L_O_RDWR);
+    server.answers.Tlock = () => ({ status: LOCK_SUCCESS });
+    await fid.lock(RANGE, 0);
+    let kept = 3;
+    server.answers.Tlock = ({ flags }) => {
+      if (flags !== wanted) return wanted === 0 ? 22 : { status: LOCK_GRACE };
+      return { status: kept-- > 0 ? LOCK_BLOCKED : LOCK_SUCCESS };
+    };
+    cut(client);
+    await recovered(client);
+    await fid.getattr();
+    expect(client.recovery?.casualties).toBe(0);
+  });
+
+  it('a request that breaks ten conversations off at once is not sent once more', () =>
+    withoutPauses(async (onEvent) => {
+      const { server, client } = await hostile({ onEvent });
+      let asked = 0;
+      server.answers.Tgetattr = () => {
+        asked++;
+        cut(client);
+        return undefined;
+      };
+      await expect(client.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
+      expect(asked).toBe(10);
+    }));
+
+  it('nobody gives up who has recovered', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const events: string[] = [];
+      const { client } = await hostile({ retry: 1, onEvent: ({ type }) => events.push(type) });
+      cut(client);
+      await client.root.getattr();
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(events).toEqual(['lost', 'recovered']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('who has given up once waits again after the next loss', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { client, dialling } = await hostile({ retry: 1 });
+      dialling.refused = true;
+      cut(client);
+      const waiting = expect(client.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
+      await vi.advanceTimersByTimeAsync(1000);
+      await waiting;
+      dialling.refused = false;
+      while (client.recovery?.down) {
+        await vi.advanceTimersByTimeAsync(100);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      cut(client);
+      const next = client.root.getattr();
+      await vi.advanceTimersByTimeAsync(500);
+      await next;
+      expect(client.recovery?.recoveries).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('who answers Tflush is not silent, however many requests are not answered', { timeout: 30_000 }, async () => {
