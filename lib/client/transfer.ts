@@ -97,14 +97,15 @@ async function writeParts(fid: Fid, data: Uint8Array, offset: number, depth: num
     // After a lost connection it may be smaller than it was.
     const { iounit } = fid;
     const parts: Promise<number>[] = [];
-    let at = total;
-    for (; at < data.length && parts.length < depth; at += iounit) {
+    for (let at = total; at < data.length && parts.length < depth; at += iounit) {
       parts.push(writeWhole(fid, data.subarray(at, Math.min(at + iounit, data.length)), offset + at, options));
     }
-    const counts = await allSettled(parts);
-    const written = counts.reduce((sum, count) => sum + count, 0);
-    total += written;
-    if (total < Math.min(at, data.length)) return total;
+    for (const count of await allSettled(parts)) {
+      const size = Math.min(iounit, data.length - total);
+      total += count;
+      // What was taken beyond a gap does not count: whoever goes on from here fills the gap first.
+      if (count < size) return total;
+    }
   }
   return total;
 }

@@ -81,6 +81,23 @@ describe(`reads and writes larger than a message (seed ${random.seed})`, () => {
     expect(await fid.write(content, 0)).toBeLessThan(content.length);
   });
 
+  test('count what was written up to the first gap, for there whoever writes goes on', async () => {
+    await using fid = await file();
+    between.saboteur = {
+      request: (request) => {
+        if (request.name !== 'Twrite' || request.body.offset < 20_000 || request.body.offset > 25_000) return undefined;
+        return { answer: { name: 'Rwrite', tag: request.tag, body: { count: 0 } } };
+      },
+    };
+    const count = await fid.write(content, 0);
+    expect(count).toBe(3 * 8168);
+    between.saboteur = undefined;
+    expect(await fid.write(content.subarray(count), count)).toBe(content.length - count);
+    const buffer = Buffer.alloc(content.length);
+    expect(await fid.read(buffer, 0)).toBe(content.length);
+    expect(buffer.equals(content)).toBe(true);
+  });
+
   test('fail as a whole if a part fails', async () => {
     await using fid = await file();
     await fid.write(content, 0);
