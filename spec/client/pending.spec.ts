@@ -20,4 +20,14 @@ describe('requests that waited for another connection', () => {
     tellFollowers(unlink);
     expect(sent).toEqual(['Twalk', 'Tgetattr', 'Tunlinkat', 'Trenameat']);
   });
+
+  it('wait for nothing that changes no fid, least of all for a lock that somebody else has', () => {
+    const names: TName[] = [];
+    const range = { fid: 1, type: 1, flags: 1, start: 0, length: 0, procId: 1, clientId: 'me' };
+    const lock = pending(0, 'Tlock', range);
+    const read = pending(1, 'Tread', { fid: 1, offset: 0, count: 1 });
+    const clunk = pending(2, 'Tclunk', { fid: 1 });
+    inOrder([lock, read, clunk], ({ name }) => names.push(name));
+    expect(names).toEqual(['Tlock', 'Tread', 'Tclunk']);
+  });
 });

@@ -227,6 +227,18 @@ describe('a change that somebody else made before it could be sent again', () =>
     await log.clunk();
     await noneLeft();
   });
+
+  it('is appended though the same line was there before', async () => {
+    await put(rival, 'log', 'same,');
+    const log = await client.root.walk(['log']);
+    await log.open(L_O_RDWR | L_O_APPEND);
+    for (const lines of [2, 3]) {
+      lose('request', 'Twrite');
+      expect(await log.write(Buffer.from('same,'), 0)).toBe(5);
+      expect(await content('log')).toBe('same,'.repeat(lines));
+    }
+    await log.clunk();
+  });
 });
 
 describe('a file that is open when the connection is lost', () => {

@@ -213,6 +213,10 @@ describe('after a loss', () => {
     const other = await client.root.walk(['a']);
     await (await client.root.walk(['a'])).remove();
     expect(other.place.gone).toBe(true);
+    await touch(client, 'b');
+    const another = await client.root.walk(['b']);
+    await client.root.unlinkat('b');
+    expect(another.place.gone).toBe(true);
   });
 });
 
@@ -309,6 +313,21 @@ describe('with a server played by hand', () => {
     await recovered(client);
     await fid.getattr();
     expect(client.recovery?.casualties).toBe(0);
+  });
+
+  it('a lock that was refused is not taken afterwards', async () => {
+    const { server, client, fid } = await hostile();
+    await fid.open(L_O_RDWR);
+    server.answers.Tlock = () => ({ status: LOCK_BLOCKED });
+    expect(await fid.lock(RANGE, 0)).toBe(LOCK_BLOCKED);
+    let asked = 0;
+    server.answers.Tlock = () => {
+      asked++;
+      return { status: LOCK_SUCCESS };
+    };
+    cut(client);
+    await recovered(client);
+    expect(asked).toBe(0);
   });
 
   it('a request that breaks ten conversations off at once is not sent once more', () =>

@@ -120,8 +120,21 @@ describe(`reads and writes larger than a message (seed ${random.seed})`, () => {
 
   test('append in order', async () => {
     await using fid = await file(L_O_WRONLY | L_O_APPEND);
+    // For a server that does requests in any order, each part must wait for the one before it.
+    let [flying, most] = [0, 0];
+    between.saboteur = {
+      request: ({ name }) => {
+        if (name === 'Twrite') most = Math.max(most, ++flying);
+        return undefined;
+      },
+      reply: (_, { name }) => {
+        if (name === 'Twrite') flying--;
+        return undefined;
+      },
+    };
     await fid.write(content.subarray(0, 100_000), 0);
     await fid.write(content.subarray(100_000), 0);
+    expect(most).toBe(1);
     await using reader = await root.walk(['file']);
     await reader.open(L_O_RDONLY);
     const buffer = Buffer.alloc(content.length);

@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { F_UNLCK, F_WRLCK, ROOT_ID, WRITE_KILL_SUIDGID } from '../../lib/fuse/kernel/constants.js';
+import { Request } from '../../lib/fuse/kernel/request.js';
 import { LOCK_TYPE_UNLCK } from '../../lib/protocol/constants.js';
 import { door } from '../support/gated.js';
 import { Kernelless, telling } from './kernelless.js';
@@ -104,7 +105,7 @@ test('a write by an ordinary user takes the privileges from a file, before it is
   const { fh } = await world.open(nodeid, RDWR);
   const { fid } = world.bridge.files.get(fh).pin;
   const changed = vi.spyOn(fid, 'setattr').mockImplementation((change) => {
-    mode = 0o100000 | (change.mode ?? 0);
+    if (change.mode !== undefined) mode = 0o100000 | change.mode;
     return Promise.resolve();
   });
   await world.write(nodeid, fh, 0, 'C');
@@ -113,6 +114,17 @@ test('a write by an ordinary user takes the privileges from a file, before it is
   expect(mode).toBe(0o100755);
   await world.write(nodeid, fh, 0, 'C', WRITE_KILL_SUIDGID);
   expect(changed).toHaveBeenCalledOnce();
+  // The kernel says nothing of them when it has a file made longer.
+  const body = { fh, offset: 0, length: 9, mode: 0 };
+  for (const [uid, left] of [
+    [0, 0o106755],
+    [1000, 0o100755],
+  ] as const) {
+    mode = 0o106755;
+    await world.ask('getattr', nodeid, { flags: 0, fh });
+    await world.ask('fallocate', nodeid, body, new Request(2, nodeid, uid, 0, 5));
+    expect(mode).toBe(left);
+  }
   vi.restoreAllMocks();
   await world.release(nodeid, fh);
 });

@@ -168,6 +168,8 @@ describe('what was read along with an open', () => {
       world.hold = () => undefined;
       gate.open();
       const { fh } = await opening;
+      // Nor is what was known of it older than that.
+      expect(world.bridge.tree.nodes.get(nodeid).written).toBe(3);
       expect(await world.read(nodeid, fh)).toBe('CONtent');
       const again = await world.open(nodeid);
       const cut = await world.open(nodeid, WRONLY | TRUNC);

@@ -275,6 +275,32 @@ describe('a request that is given up', () => {
     await expect.poll(() => session.lost).toMatchObject({ cause: { message: expect.stringContaining('which is free') } });
   });
 
+  it('has it also where its reply was so large that it came in parts', async () => {
+    const [session, peer] = await open();
+    const controller = new AbortController();
+    const count = 100_000;
+    const request = session.request('Tread', { fid: 1, offset: 0, count }, { signal: controller.signal });
+    const { tag } = await peer.next('Tread');
+    const reply = peer.codec.encode('Rread', tag, { data: new Uint8Array(count) }).slice();
+    peer.raw(reply.subarray(0, 50_000));
+    // It has come as far as that.
+    const other = session.request('Tclunk', { fid: 2 });
+    const clunk = await peer.next('Tclunk');
+    controller.abort();
+    await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+    const flush = await peer.next('Tflush');
+    peer.raw(reply.subarray(50_000));
+    peer.answer(clunk.tag, 'Rclunk', {});
+    await other;
+    const next = session.request('Tclunk', { fid: 3 });
+    const last = await peer.next('Tclunk');
+    expect(last.tag).not.toBe(tag);
+    peer.answer(last.tag, 'Rclunk', {});
+    await next;
+    peer.answer(flush.tag, 'Rflush', {});
+    await expect.poll(() => session.counters.inFlight).toBe(0);
+  });
+
   it('and was refused before it was sent leaves nothing to flush', async () => {
     const [session, peer] = await open({ msize: 8192 });
     const { signal, abort } = (() => {

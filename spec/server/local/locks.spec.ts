@@ -129,6 +129,24 @@ describe('byte-range locks are the host’s', () => {
     await other.close();
   });
 
+  test('what is left of a range on both sides of what was unlocked stays locked, until each of it is', async () => {
+    await using e = await Exported.make();
+    await e.create('f');
+    const [mine, theirs] = [await e.open('f', 2), await e.open('f', 2)];
+    const unlock = (start: number, length: number) => mine.lock(range(LOCK_TYPE_UNLCK, start, length), 0, caller());
+    const free = async (start: number) => (await theirs.getlock(range(LOCK_TYPE_WRLCK, start, 1), caller())).type === LOCK_TYPE_UNLCK;
+    expect(await mine.lock(range(LOCK_TYPE_WRLCK, 0, 100), 0, caller())).toBe(LOCK_SUCCESS);
+    await unlock(10, 10);
+    expect([await free(5), await free(15), await free(50)]).toEqual([false, true, false]);
+    await unlock(0, 10);
+    expect([await free(5), await free(50), await free(99)]).toEqual([true, false, false]);
+    await unlock(60, 40);
+    expect([await free(50), await free(60)]).toEqual([false, true]);
+    await unlock(20, 40);
+    expect(await free(50)).toBe(true);
+    for (const file of [mine, theirs]) await file.close();
+  });
+
   test('two processes of one client conflict over one fid, and are told of each other', async () => {
     await using e = await Exported.make();
     await e.create('f');
