@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LOCK_BLOCKED, LOCK_ERROR, LOCK_SUCCESS, LOCK_TYPE_RDLCK, LOCK_TYPE_UNLCK, LOCK_TYPE_WRLCK } from '../../lib/protocol/constants.js';
+import {
+  LOCK_BLOCKED,
+  LOCK_ERROR,
+  LOCK_FLAGS_BLOCK,
+  LOCK_SUCCESS,
+  LOCK_TYPE_RDLCK,
+  LOCK_TYPE_UNLCK,
+  LOCK_TYPE_WRLCK,
+} from '../../lib/protocol/constants.js';
 import { LockTable } from '../../lib/server/locks.js';
 
 const signal = () => new AbortController().signal;
@@ -76,4 +84,30 @@ test('what all tables together remember has a bound, and room comes back', () =>
   const [one] = tables;
   expect(one === undefined ? [] : new Set(every(one))).toEqual(new Set([LOCK_SUCCESS]));
   one?.release(owner);
+});
+
+const whole = (type: number) => ({ type, start: 0, length: 0, procId: 1, clientId: '' });
+
+test('who waits goes on as soon as what is in the way is less, and hears of the end of its own file', async () => {
+  const table = new LockTable();
+  const [one, two, three] = [{}, {}, {}];
+  table.lock(one, whole(LOCK_TYPE_WRLCK), 0, signal);
+  const shared = table.lock(two, whole(LOCK_TYPE_RDLCK), LOCK_FLAGS_BLOCK, signal);
+  const exclusive = table.lock(three, whole(LOCK_TYPE_WRLCK), LOCK_FLAGS_BLOCK, signal);
+  // An exclusive lock that becomes a shared one lets others in.
+  table.lock(one, whole(LOCK_TYPE_RDLCK), 0, signal);
+  expect(await shared).toBe(LOCK_SUCCESS);
+  table.release(three);
+  expect(await exclusive).toBe(LOCK_ERROR);
+  table.release(one);
+  table.release(two);
+  expect(table.empty).toBe(true);
+});
+
+test('who is given up before it waits does not wait', async () => {
+  const table = new LockTable();
+  table.lock({}, whole(LOCK_TYPE_WRLCK), 0, signal);
+  const wait = async () => table.lock({}, whole(LOCK_TYPE_WRLCK), LOCK_FLAGS_BLOCK, () => AbortSignal.abort());
+  await expect(wait()).rejects.toMatchObject({ code: 'EINTR' });
+  expect(table.size).toBe(1);
 });

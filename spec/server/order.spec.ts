@@ -308,3 +308,44 @@ test('whoever ends or is given up, each waits for those before it that shape wha
     expect(order.size).toBe(rule.alive.filter((one) => !one.begun).length);
   }
 });
+
+const shapes: [TName, Record<string, number>, number[]][] = [
+  ['Tattach', { fid: 1, afid: 0xffffffff }, [1]],
+  ['Twalk', { fid: 1, newfid: 2 }, [2]],
+  ['Twalk', { fid: 1, newfid: 1 }, [1]],
+  ['Txattrwalk', { fid: 1, newfid: 2 }, [2]],
+  ['Tlcreate', { fid: 1 }, [1]],
+  ['Tmkdir', { dfid: 1 }, [1]],
+  ['Tsymlink', { dfid: 1 }, [1]],
+  ['Tmknod', { dfid: 1 }, [1]],
+  ['Tlink', { dfid: 1, fid: 2 }, [1, 2]],
+  ['Tunlinkat', { dirfd: 1 }, [1]],
+  ['Trenameat', { olddirfid: 1, newdirfid: 2 }, [1, 2]],
+  ['Trename', { fid: 1, dfid: 2 }, [1, 2]],
+  ...(['Tlopen', 'Tsetattr', 'Tremove', 'Txattrcreate', 'Tclunk'] as const).map((name): [TName, { fid: number }, number[]] => [
+    name,
+    { fid: 1 },
+    [1],
+  ]),
+  ...(['Tread', 'Twrite', 'Tgetattr', 'Treaddir', 'Treadlink', 'Tlock', 'Tfsync'] as const).map(
+    (name): [TName, { fid: number }, number[]] => [name, { fid: 1 }, []],
+  ),
+];
+
+test.each(shapes)('%s %o has those wait that name %j, as long as the session lasts', (name, body, waited) => {
+  const order = new Order();
+  const made = (kind: TName, fields: object): Request => new Request(1, messages[kind as keyof typeof messages].type, kind, fields, 'one');
+  const blocked = () => [1, 2, 3].filter((fid) => order.blocks(made('Tgetattr', { fid })));
+  order.shapes(made(name, body));
+  expect(blocked()).toEqual([]);
+  order.kept = true;
+  const request = made(name, body);
+  order.shapes(request);
+  expect(blocked()).toEqual(waited);
+  expect(order.ended(request)).toEqual([]);
+  expect(blocked()).toEqual([]);
+  order.shapes(request);
+  order.drop();
+  order.shapes(request);
+  expect(blocked()).toEqual([]);
+});

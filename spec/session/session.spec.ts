@@ -194,7 +194,14 @@ describe('requests', () => {
   it('own the data where the caller gave no buffer', async () => {
     const [session, peer] = await open();
     const reads = [1, 2].map((fid) => session.request('Tread', { fid, offset: 0, count: 5 }));
-    for (const value of [1, 2]) peer.answer((await peer.next('Tread')).tag, 'Rread', { data: new Uint8Array(5).fill(value) });
+    const frame = new Uint8Array(16);
+    for (const [index, value] of [1, 2].entries()) {
+      // A transport uses its buffer again.
+      frame.set(peer.codec.encode('Rread', (await peer.next('Tread')).tag, { data: new Uint8Array(5).fill(value) }));
+      peer.raw(frame);
+      await reads[index];
+    }
+    frame.fill(9);
     expect((await Promise.all(reads)).map(({ data }) => [...data])).toEqual([new Array(5).fill(1), new Array(5).fill(2)]);
   });
 
@@ -203,6 +210,15 @@ describe('requests', () => {
     await expect(session.request('Tsymlink', { dfid: 1, name: 'a', symtgt: 'x'.repeat(5000), gid: 0 })).rejects.toMatchObject({
       code: 'EMSGSIZE',
     });
+    const write = (size: number) => session.request('Twrite', { fid: 1, offset: 0, data: new Uint8Array(size) });
+    await expect(write(4096 - 22)).rejects.toMatchObject({ code: 'EMSGSIZE' });
+    await expect(session.request('Tread', { fid: 1, offset: 0, count: 5 }, { into: new Uint8Array(4) })).rejects.toThrow(
+      /into a buffer of 4/,
+    );
+    expect(session.counters.inFlight).toBe(0);
+    const largest = write(4096 - 23);
+    peer.answer((await peer.next('Twrite')).tag, 'Rwrite', { count: 4096 - 23 });
+    await largest;
     const next = session.request('Tclunk', { fid: 1 });
     peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
     await next;
@@ -292,6 +308,7 @@ describe('a request that is given up', () => {
     peer.raw(reply.subarray(50_000));
     peer.answer(clunk.tag, 'Rclunk', {});
     await other;
+    expect(session.counters.inFlight).toBe(2);
     const next = session.request('Tclunk', { fid: 3 });
     const last = await peer.next('Tclunk');
     expect(last.tag).not.toBe(tag);
@@ -316,6 +333,36 @@ describe('a request that is given up', () => {
     peer.answer((await peer.next('Tclunk')).tag, 'Rclunk', {});
     await next;
     expect(peer.messages).toEqual([]);
+  });
+
+  it('gives its buffer back at once, before its reply has come', async () => {
+    const [session, peer] = await open();
+    for (const count of [10, 1000]) {
+      const controller = new AbortController();
+      const into = new Uint8Array(count);
+      const request = session.request('Tread', { fid: 1, offset: 0, count }, { signal: controller.signal, into });
+      const { tag } = await peer.next('Tread');
+      controller.abort();
+      await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+      const flush = await peer.next('Tflush');
+      // Whole, and so that its payload would go straight to its place.
+      const reply = peer.codec.encode('Rread', tag, { data: new Uint8Array(count).fill(7) }).slice();
+      for (const part of [reply.subarray(0, 11), reply.subarray(11)]) peer.raw(part);
+      peer.answer(flush.tag, 'Rflush', {});
+      await expect.poll(() => session.counters.inFlight).toBe(0);
+      expect(into.every((byte) => byte === 0)).toBe(true);
+    }
+    const controller = new AbortController();
+    const into = new Uint8Array(10);
+    const request = session.request('Tread', { fid: 1, offset: 0, count: 10 }, { signal: controller.signal, into });
+    const { tag } = await peer.next('Tread');
+    controller.abort();
+    await expect(request).rejects.toMatchObject({ name: 'AbortError' });
+    const flush = await peer.next('Tflush');
+    peer.answer(tag, 'Rread', { data: new Uint8Array(10).fill(7) });
+    peer.answer(flush.tag, 'Rflush', {});
+    await expect.poll(() => session.counters.inFlight).toBe(0);
+    expect(into.every((byte) => byte === 0)).toBe(true);
   });
 
   it('gives its buffer back at once, in the middle of a payload too', async () => {
@@ -387,6 +434,23 @@ describe('a peer that breaks the protocol ends the session', () => {
     expect(session.lost).toBeInstanceOf(ConnectionLostError);
     await peer.closed;
   });
+});
+
+it('a server that says it has written more than it was sent is not believed', async () => {
+  const [session, peer] = await open();
+  const write = session.request('Twrite', { fid: 1, offset: 0, data: new Uint8Array(10) });
+  peer.answer((await peer.next('Twrite')).tag, 'Rwrite', { count: 11 });
+  await expect(write).rejects.toMatchObject({ name: 'ConnectionLostError', code: 'EPROTO' });
+  await peer.closed;
+});
+
+it('no more than so many requests wait, whoever makes them', async () => {
+  const [session, peer] = await open({ window: 1 });
+  const errors: unknown[] = [];
+  for (let index = 0; index < 65_536 + 2; index++) session.call('Tclunk', { fid: index }, (error) => errors.push(error));
+  await peer.next('Tclunk');
+  expect(errors).toEqual([expect.objectContaining({ code: 'ENOBUFS' })]);
+  session.destroy();
 });
 
 describe('by an address', () => {
