@@ -228,7 +228,7 @@ export class Bridge {
   async close(): Promise<void> {
     this.#interrupts.stop();
     const stopped = this.ahead.stop();
-    for (const handle of this.files.values()) handle.pin.end();
+    for (const handle of this.files.values()) handle.end();
     for (const handle of this.directories.values()) handle.pin.end();
     await this.tree.close(stopped);
   }

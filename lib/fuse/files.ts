@@ -1,14 +1,16 @@
 import type { Fid } from '../client/index.js';
-import { GETATTR_BASIC } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_ACCMODE, L_O_APPEND, L_O_TRUNC, L_O_WRONLY } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
 import { Behind } from './behind.js';
 import type { Bridge } from './bridge.js';
 import type { FileHandle } from './handles.js';
-import { FSYNC_FDATASYNC, RELEASE_FLOCK_UNLOCK, WRITE_KILL_SUIDGID } from './kernel/constants.js';
+import { FSYNC_FDATASYNC, RELEASE_FLOCK_UNLOCK, WRITE_CACHE, WRITE_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { Lent } from './kernel/structs.js';
 import { assureItself } from './nameless.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Node } from './nodes.js';
+import type { Pin } from './pins.js';
 
 const EFBIG = -27;
 const ENOTTY = -25;
@@ -42,6 +44,28 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
     bridge.touched(node);
     pin.drop();
     return free;
+  }
+
+  /**
+   * A fid for the dirty pages of a mapping made through a handle that appends: they lie where they lie, and a server puts at the end whatever comes by
+   * a fid that was opened to append.
+   */
+  function pagesOf(handle: FileHandle): Promise<Pin> {
+    const open = async (): Promise<Pin> => {
+      const { node, user, flags } = handle;
+      const { pin } = await bridge.clone(node, user, {});
+      try {
+        await pin.fid.open((flags & ~(L_O_APPEND | L_O_TRUNC | L_O_ACCMODE)) | L_O_WRONLY);
+        if (!node.is(pin.fid.qid)) throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
+        return pin;
+      } catch (error) {
+        pin.end();
+        handle.pages = undefined;
+        throw error;
+      }
+    };
+    handle.pages ??= open();
+    return handle.pages;
   }
 
   async function written(node: Node, count: Promise<number>): Promise<number> {
@@ -99,10 +123,12 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const drop = (writeFlags & WRITE_KILL_SUIDGID) !== 0 ? dropPrivilegeBits(node, pin.fid, request.options) : undefined;
       if (!handle.behind) {
         const bytes = data.keep();
+        const page = (writeFlags & WRITE_CACHE) !== 0 && (handle.flags & L_O_APPEND) !== 0;
         return (async () => {
           if (drop !== undefined) await drop;
           if (node.behind?.busy) await node.behind.idle(request.signal);
-          const count = await written(node, pin.fid.write(bytes, offset, request.options));
+          const { fid } = page ? await pagesOf(handle) : pin;
+          const count = await written(node, fid.write(bytes, offset, request.options));
           return inStep(handle, offset, count, count);
         })();
       }
@@ -134,12 +160,12 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
     release({ fh, releaseFlags, lockOwner }) {
       const handle = files.remove(fh);
       if (handle === undefined) return 0;
-      const { node, pin } = handle;
+      const { node } = handle;
       node.handles?.delete(handle);
       if (node.handles?.size === 0) node.handles = undefined;
       const end = (): number => {
         locks.closing(handle);
-        pin.end();
+        handle.end();
         return 0;
       };
       const flocked = (releaseFlags & RELEASE_FLOCK_UNLOCK) !== 0 && locks.any(node, lockOwner);

@@ -17,6 +17,8 @@ export class FileHandle {
   behind = false;
   /** What became of such a write, until somebody can be told. */
   error: unknown;
+  /** Where its own fid appends: one that writes a page of a mapping where it belongs, once there was such a page. */
+  pages: Promise<Pin> | undefined;
   prefetch: Prefetch | undefined;
 
   constructor(node: Node, pin: Pin, user: number, flags: number) {
@@ -24,6 +26,15 @@ export class FileHandle {
     this.pin = pin;
     this.user = user;
     this.flags = flags;
+  }
+
+  /** Its fids are needed no more. */
+  end(): void {
+    this.pin.end();
+    void this.pages?.then(
+      (pin) => pin.end(),
+      () => {},
+    );
   }
 }
 

@@ -175,6 +175,27 @@ const mapping = ordinary('io: mmap, shared', (t) => {
   t.equal('the size stays', t.stat(at).size, 20_000);
 });
 
+const appendedMapping = ordinary('io: mmap, shared, through a descriptor that appends', (t) => {
+  const at = t.file();
+  const fd = t.open(at, O.RDWR | O.APPEND);
+  const bytes = pattern(20_000);
+  t.must('write', t.sys.pwrite(fd, bytes, bytes.length, 0));
+  const address = mmapShared(fd, 20_480, 0);
+  t.gives('mmap', typeof address === 'number' ? address : 0, 'ok');
+  if (typeof address === 'number') return;
+  poke(address + 5000n, Buffer.from('through the mapping'));
+  t.gives('msync', t.sys.msync(address, 20_480, 4), 'ok');
+  t.equal('the size stays', t.stat(at).size, 20_000);
+  t.equal('what is written by write', t.sys.pwrite(fd, Buffer.from('by write'), 8, 9000), 8);
+  t.equal('is at the end', t.stat(at).size, 20_008);
+  poke(address + 100n, Buffer.from('and again'));
+  t.close(fd);
+  t.gives('munmap', t.sys.munmap(address, 20_480), 'ok');
+  bytes.write('through the mapping', 5000);
+  bytes.write('and again', 100);
+  t.bytes('what is stored in the mapping is where it was stored', t.read(at), Buffer.concat([bytes, Buffer.from('by write')]));
+});
+
 const pointless = ordinary('io: poll and ioctl', (t) => {
   const fd = t.open(t.file({ content: 'x' }), O.RDWR);
   const b = Buffer.alloc(8);
@@ -276,6 +297,7 @@ export const ioGroups: readonly Group[] = [
   allocationErrors,
   copying,
   mapping,
+  appendedMapping,
   pointless,
   flocks,
   ranges,
