@@ -27,7 +27,7 @@ const PLUS_MOST = 4096;
 
 /** Opening and listing directories. */
 export function directoryOperations(bridge: Bridge): Partial<Operations> {
-  const { tree, directories, client, ordered } = bridge;
+  const { tree, directories, client, options, ordered } = bridge;
   const { nodes } = tree;
 
   /** Entries after the cookie `offset`: what is left of an earlier reading, or read now. Empty at the end. */
@@ -41,7 +41,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     handle.first = undefined;
     if (offset === 0n) {
       allow(handle);
-      if (first !== undefined && first.length > 0) {
+      if (first !== undefined && first.length > 0 && still(handle)) {
         handle.ahead = first;
         handle.after = 0n;
         return first;
@@ -52,6 +52,11 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
     if (handle.after !== offset || offset === 0n || (handle.ahead.length === 0 && !handle.ended))
       return readOn(handle, offset, plus && handle.plusLeft > 0 && ordered.kept, request);
     return handle.ahead;
+  }
+
+  /** A descriptor may be kept for long before it is listed (fdopendir), and shows what is there then: what was read along with opening it is for who lists at once. */
+  function still({ node, at }: DirectoryHandle): boolean {
+    return node.touchedAt < at && performance.now() - at < FRESH;
   }
 
   function allow(handle: DirectoryHandle): void {
@@ -124,11 +129,11 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
         return { fh: directories.add(new DirectoryHandle(node, pin, user)), flags: 0 };
       }
       return bridge.with(node, request, async (from) => {
-        // Clone, open and first reading leave together.
+        // Clone, open and first reading leave together. Where nothing may be kept the listing is not read before somebody lists.
         const { fid, done } = ordered.walk(from, undefined, o);
         const opening = fid.open(L_O_RDONLY | L_O_DIRECTORY, o);
         const at = performance.now();
-        const reading = chunk(fid, node, 0n, true, o);
+        const reading = options.cache === 'none' ? undefined : chunk(fid, node, 0n, true, o);
         const [walked, opened, read] = await Promise.allSettled([done, opening, reading]);
         if (walked.status === 'rejected') throw walked.reason;
         const pin = tree.pin(fid);
@@ -137,7 +142,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
           throw staleIfGone(opened.reason);
         }
         const handle = new DirectoryHandle(node, pin, user);
-        if (read.status === 'fulfilled') handle.first = [...read.value];
+        if (read.status === 'fulfilled' && read.value !== undefined) handle.first = [...read.value];
         handle.at = at;
         return { fh: directories.add(handle), flags: 0 };
       });

@@ -173,6 +173,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     await bridge.with(from, request, (fid, o) =>
       bridge.with(to, request, (target) => changing(from, request, () => move(fid, name, target, newName, o))),
     );
+    if (to !== from) bridge.touched(to);
     const moved = from.children?.get(name);
     // Two names of one file: rename(2) leaves both.
     if (moved !== undefined && moved === to.children?.get(newName)) return 0;

@@ -141,6 +141,19 @@ const reading = group('readdir: entries', (t) => {
   t.must('lseek', t.sys.lseek(fd, 0, 0));
   const third = listing(t.sys, fd);
   t.true('a name removed since is not', typeof third !== 'number' && !names(third).includes('late'));
+  for (const [what, change, there] of [
+    ['made', () => t.sys.mkdir(path.join(directory, 'since'), 0o755), true],
+    ['moved there', () => t.sys.rename(t.file(), path.join(directory, 'moved')), true],
+    ['linked', () => t.sys.link(path.join(directory, 'moved'), path.join(directory, 'linked')), true],
+    ['removed', () => t.sys.unlink(path.join(directory, 'moved')), false],
+  ] as const) {
+    const kept = t.open(directory, O.RDONLY | O.DIRECTORY);
+    t.gives(`what is ${what} after the directory was opened`, change(), 'ok');
+    const name = what === 'made' ? 'since' : what === 'linked' ? 'linked' : 'moved';
+    const list = listing(t.sys, kept);
+    t.equal('is so when it is first listed', typeof list !== 'number' && names(list).includes(name), there);
+    t.close(kept);
+  }
   t.gives('ENOTDIR for a file', t.sys.getdents64(t.open(t.file(), O.RDONLY), Buffer.alloc(1024), 1024), 'ENOTDIR');
   t.gives('EBADF', t.sys.getdents64(9999, Buffer.alloc(1024), 1024), 'EBADF');
   t.gives('EINVAL for a buffer too small for any entry', t.sys.getdents64(t.open(directory, O.RDONLY), Buffer.alloc(8), 8), 'EINVAL');
