@@ -1,25 +1,35 @@
 import type { LookupAddress } from 'node:dns';
+import dns from 'node:dns/promises';
 import { once } from 'node:events';
+import { syncBuiltinESMExports } from 'node:module';
 import { connect } from 'node:net';
-import { expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { close } from '../../lib/sys/io.js';
 import { AF_INET, bindAndListen, localEndpoint, streamSocket } from '../../lib/sys/socket.js';
 import { dial, listen } from '../../lib/transport/index.js';
 import { requires } from '../support/requires.js';
 
-const names = vi.hoisted(() => ({ found: new Map<string, LookupAddress[]>() }));
+const found = new Map<string, LookupAddress[]>();
+const { lookup } = dns;
 
 /** Knows the names that a test has given addresses, and says nothing of any other: as a name server that is out of reach. */
-vi.mock('node:dns/promises', () => ({
-  lookup: (name: string) => {
-    const found = names.found.get(name);
-    return found === undefined ? new Promise(() => undefined) : Promise.resolve(found);
-  },
-}));
+function known(name: string): Promise<LookupAddress[]> {
+  const addresses = found.get(name);
+  return addresses === undefined ? new Promise(() => undefined) : Promise.resolve(addresses);
+}
+
+beforeAll(() => {
+  Object.assign(dns, { lookup: known });
+  syncBuiltinESMExports();
+});
+afterAll(() => {
+  Object.assign(dns, { lookup });
+  syncBuiltinESMExports();
+});
 
 requires('linux')('a name', () => {
   test('whose first address answers nothing is reached at another', async () => {
-    names.found.set('127.0.0.1', [{ address: '127.0.0.1', family: 4 }]);
+    found.set('127.0.0.1', [{ address: '127.0.0.1', family: 4 }]);
     const listener = await listen('tcp://127.0.0.1:0', (transport) => transport.destroy(), { polled: true });
     const port = Number(listener.address.slice(listener.address.lastIndexOf(':') + 1));
     // With a full queue that nobody takes from, the kernel drops whatever else comes.
@@ -28,12 +38,12 @@ requires('linux')('a name', () => {
     expect(localEndpoint(silent)).toMatchObject({ port });
     const queued = Array.from({ length: 4 }, () => connect(port, '127.0.0.2').on('error', () => undefined));
     await Promise.race(queued.map((socket) => once(socket, 'connect')));
-    names.found.set('thrice.test', [
+    found.set('thrice.test', [
       { address: '127.0.0.2', family: 4 },
       { address: '127.0.0.2', family: 4 },
       { address: '127.0.0.1', family: 4 },
     ]);
-    names.found.set('once.test', [{ address: '127.0.0.2', family: 4 }]);
+    found.set('once.test', [{ address: '127.0.0.2', family: 4 }]);
     await (await dial(`tcp://thrice.test:${port}`, { polled: true, timeout: 4000 })).close();
     await expect(dial(`tcp://once.test:${port}`, { polled: true, timeout: 100 })).rejects.toMatchObject({ code: 'ETIMEDOUT' });
     for (const socket of queued) socket.destroy();
