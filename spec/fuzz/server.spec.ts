@@ -23,7 +23,8 @@ fuzzServer(
   'memfs',
   () => {
     const volume = Volume.fromJSON({ '/export': null, '/outside/secret': 'not for you' });
-    const backend = new NodeFsBackend(createFsFromVolume(volume).promises as unknown as PromisesLike, { root: '/export' });
+    const fs = createFsFromVolume(volume).promises as unknown as PromisesLike;
+    const backend = new NodeFsBackend(fs, { root: '/export', maxFileSize: 64 * 1024 * 1024 });
     const outside = () => JSON.stringify(Object.entries(volume.toJSON()).filter(([path]) => !path.startsWith('/export')));
     return { backend, outside, counts: () => backend.counts() };
   },

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs/promises';
 import { createFsFromVolume, Volume } from 'memfs';
 import { describe, expect, test } from 'vitest';
-import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, L_O_TRUNC, SETATTR_MODE, SETATTR_SIZE } from '../../lib/protocol/constants.js';
+import { GETATTR_BASIC, L_O_APPEND, L_O_RDONLY, L_O_RDWR, L_O_TRUNC, SETATTR_MODE, SETATTR_SIZE } from '../../lib/protocol/constants.js';
 import { ErrnoError } from '../../lib/protocol/error.js';
 import { NodeFsBackend, type PromisesLike } from '../../lib/server/nodefs/index.js';
 import { Server } from '../../lib/server/server.js';
@@ -206,6 +206,28 @@ test('a listing has a limit', async () => {
   await using server = new Server({ exports: { tree: new NodeFsBackend(fs, { root: directory.path, maxEntries: 10 }) } });
   const c = await RawClient.attached(server);
   expect(await c.outcome('Treaddir', { fid: await c.open(''), offset: 0n, count: 4096 })).toBe('EOVERFLOW');
+});
+
+test('a file has a limit, for who asks for one', async () => {
+  await using directory = new TemporaryDirectory('large');
+  await fs.writeFile(directory.join('f'), '12345678');
+  await using server = new Server({ exports: { tree: new NodeFsBackend(fs, { root: directory.path, maxFileSize: 10 }) } });
+  const c = await RawClient.attached(server);
+  for (const flags of [L_O_RDWR, L_O_RDWR | L_O_APPEND]) {
+    await fs.writeFile(directory.join('f'), '12345678');
+    const fid = await c.open('f', flags);
+    expect(await c.call('Twrite', { fid, offset: 8, data: Buffer.from('9ABCDEF') })).toEqual({ count: 2 });
+    expect(await c.outcome('Twrite', { fid, offset: 10, data: Buffer.from('B') })).toBe('EFBIG');
+    expect(await c.call('Twrite', { fid, offset: 10, data: Buffer.from('') })).toEqual({ count: 0 });
+    expect(await fs.readFile(directory.join('f'), 'utf8')).toBe('123456789A');
+  }
+  const time = { sec: 0, nsec: 0 };
+  const fid = await c.walk('f');
+  const size = (bytes: number) =>
+    c.outcome('Tsetattr', { fid, valid: SETATTR_SIZE, mode: 0, uid: 0, gid: 0, size: bytes, atime: time, mtime: time });
+  expect(await size(11)).toBe('EFBIG');
+  expect(await size(2 ** 40)).toBe('EFBIG');
+  expect(await size(10)).toBe('ok');
 });
 
 test('a file system that lacks methods refuses what needs them', async () => {

@@ -10,6 +10,11 @@ export interface NodeFsOptions {
   root?: string;
   /** Entries of one directory that a listing may have at most; EOVERFLOW beyond. 1,000,000 if not given. */
   maxEntries?: number;
+  /**
+   * Bytes that a file may grow to; EFBIG beyond. No limit if not given. For a file system in memory: a client asks for any size with one message, and
+   * gets it of memory.
+   */
+  maxFileSize?: number;
 }
 
 /**
@@ -26,7 +31,8 @@ export class NodeFsBackend implements Backend {
   #root: PathNode | undefined;
 
   constructor(fs: PromisesLike, options: NodeFsOptions = {}) {
-    this.#tree = new Tree(fs, options.root ?? '/', options.maxEntries ?? 1_000_000);
+    const { root = '/', maxEntries = 1_000_000, maxFileSize = Number.POSITIVE_INFINITY } = options;
+    this.#tree = new Tree(fs, root, maxEntries, maxFileSize);
   }
 
   async attach(_attachment: Attachment): Promise<PathNode> {

@@ -57,8 +57,16 @@ export class HandleFile extends OpenPath implements BackendFile {
   }
 
   async write(data: Uint8Array, offset: number): Promise<number> {
-    const { bytesWritten } = await this.#handle.write(data, 0, data.length, this.#append ? null : offset);
-    this.#unarmed = await this.node.tree.disarm(this.#handle, this.#unarmed);
+    const { tree } = this.node;
+    let { length } = data;
+    if (tree.maxFileSize < Number.POSITIVE_INFINITY && length > 0) {
+      const start = this.#append ? Number((await this.#handle.stat({ bigint: true })).size) : offset;
+      // What fits is written, as write(2) has it at a limit.
+      tree.admit(start + 1);
+      length = Math.min(length, tree.maxFileSize - start);
+    }
+    const { bytesWritten } = await this.#handle.write(data, 0, length, this.#append ? null : offset);
+    this.#unarmed = await tree.disarm(this.#handle, this.#unarmed);
     return bytesWritten;
   }
 

@@ -24,6 +24,8 @@ export class Tree {
   readonly root: string;
   /** Entries a listing may have; EOVERFLOW beyond. */
   readonly maxEntries: number;
+  /** Bytes of a file; EFBIG beyond. */
+  readonly maxFileSize: number;
   readonly gate = new Gate();
   /** Holders of nodes. */
   held = 0;
@@ -32,10 +34,11 @@ export class Tree {
   readonly #devices = new Map<bigint, bigint>();
   readonly #locks = new Map<bigint, LockTable>();
 
-  constructor(fs: PromisesLike, root: string, maxEntries: number) {
+  constructor(fs: PromisesLike, root: string, maxEntries: number, maxFileSize: number) {
     this.fs = fs;
     this.root = root.endsWith('/') && root !== '/' ? root.slice(0, -1) : root;
     this.maxEntries = maxEntries;
+    this.maxFileSize = maxFileSize;
     this.#disarms = fs.open !== hostOpen || process.geteuid?.() === 0;
   }
 
@@ -107,8 +110,14 @@ export class Tree {
   }
 
   async truncate(handle: FileHandleLike, size: number): Promise<void> {
+    this.admit(size);
     await handle.truncate(size);
     await this.disarm(handle);
+  }
+
+  /** EFBIG where a file may not be of `size` bytes. */
+  admit(size: number): void {
+    if (size > this.maxFileSize) throw failure('EFBIG');
   }
 
   /**
