@@ -1,3 +1,4 @@
+import { MAXWELEM } from '../protocol/constants.js';
 import type { Handle } from './handle.js';
 import { Unable } from './outcome.js';
 import type { Trial } from './trial.js';
@@ -51,13 +52,22 @@ export class Place {
   }
 }
 
-/** A new fid below a new attach. */
+/** As many of the names in each step as one Twalk takes. */
+export function stepsOf(names: readonly string[]): string[][] {
+  const steps: string[][] = [];
+  for (let at = 0; at < names.length; at += MAXWELEM) steps.push(names.slice(at, at + MAXWELEM));
+  return steps;
+}
+
+/** A new fid below a new attach, however far. */
 export async function walkFar(trial: Trial, names: readonly string[]): Promise<Handle> {
-  const root = await trial.root();
-  if (names.length === 0) return root;
-  const there = await root.walk(...names);
-  await root.clunk();
-  return there;
+  let at = await trial.root();
+  for (const step of stepsOf(names)) {
+    const next = await at.walk(...step);
+    await at.clunk();
+    at = next;
+  }
+  return at;
 }
 
 /** Removes a file, or a directory with all below it. With Tremove, which every server has. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { memoryPair, type Transport } from '../../lib/index.js';
+import { Client, fileSystem, memoryPair, Session, type Transport } from '../../lib/index.js';
 import {
   allChecks,
   formatText,
@@ -183,6 +183,16 @@ describe('a run', () => {
     }
   });
 
+  test('works far below the root', async () => {
+    const directory = Array.from({ length: 40 }, (_, index) => `level-${index}`);
+    await using client = await attached(dial);
+    const fs = fileSystem(client);
+    await fs.mkdir(`/${directory.join('/')}`, { recursive: true });
+    const report = await interop(dial, { directory, checks: ['read.*', 'walk.deep', 'malformed.*'] });
+    expect(report.counts).toMatchObject({ deviates: 0, unsupported: 0, error: 0 });
+    expect(await fs.readdir(`/${directory.join('/')}`)).toEqual([]);
+  });
+
   test('of an export that cannot be changed makes the checks that change nothing', async () => {
     const readonly = new Server({ exports: { '/': { backend: new MemoryBackend(), readonly: true } } });
     const report = await interop(async () => {
@@ -280,9 +290,14 @@ describe('a report', () => {
   });
 });
 
+async function attached(dial: () => Promise<Transport>): Promise<Client> {
+  const client = new Client(await Session.open(await dial()));
+  await client.attach();
+  return client;
+}
+
 /** The root holds nothing: no scratch directory has stayed. */
 async function expectEmpty(dial: () => Promise<Transport>): Promise<void> {
-  const { Client, Session } = await import('../../lib/index.js');
   await using client = new Client(await Session.open(await dial()));
   await using root = await client.attach();
   await using fid = await root.clone();

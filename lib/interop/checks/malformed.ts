@@ -2,6 +2,7 @@ import { VERSION_L } from '../../protocol/constants.js';
 import { ALL, type Check, checks, type Entry, L } from '../check.js';
 import { same, that } from '../expect.js';
 import { Unsupported } from '../outcome.js';
+import { stepsOf } from '../place.js';
 import { STRANGER, type Trial } from '../trial.js';
 import type { Wire } from '../wire.js';
 import { each } from './names.js';
@@ -38,7 +39,11 @@ async function begun(t: Trial): Promise<Wire> {
 async function opened(t: Trial): Promise<Wire> {
   await (await t.file('0123456789')).clunk();
   const wire = await begun(t);
-  await wire.request('Twalk', { fid: 1, newfid: 2, wnames: [...t.path, 'file'] });
+  let fid = 1;
+  for (const wnames of stepsOf([...t.path, 'file'])) {
+    await wire.request('Twalk', { fid, newfid: 2, wnames });
+    fid = 2;
+  }
   if (wire.dialect === VERSION_L) await wire.request('Tlopen', { fid: 2, flags: 2 });
   else await wire.request('Topen', { fid: 2, mode: 2 });
   return wire;
