@@ -1,4 +1,4 @@
-import { MAXWELEM } from '../protocol/constants.js';
+import { MAXWELEM, QTDIR } from '../protocol/constants.js';
 import type { Handle } from './handle.js';
 import { Unable } from './outcome.js';
 import type { Trial } from './trial.js';
@@ -70,11 +70,15 @@ export async function walkFar(trial: Trial, names: readonly string[]): Promise<H
   return at;
 }
 
-/** Removes a file, or a directory with all below it. With Tremove, which every server has. */
+/** Removes a file, or a directory with all below it, as far as that can be. With Tremove, which every server has. */
 export async function removeTree(directory: Handle, name: string): Promise<void> {
   const fid = await directory.walk(name);
-  if ((fid.qid.type & 0x80) !== 0) {
-    for (const child of await fid.names()) await removeTree(fid, child);
-  }
+  if ((fid.qid.type & QTDIR) !== 0) await emptied(fid);
   await fid.remove();
+}
+
+/** What cannot be removed keeps nothing beside it. The directory's own Tremove then tells that something has stayed. */
+async function emptied(directory: Handle): Promise<void> {
+  const names = await directory.names().catch(() => []);
+  for (const name of names) await removeTree(directory, name).catch(() => undefined);
 }

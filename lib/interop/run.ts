@@ -113,6 +113,8 @@ class Bench implements Ground {
   /** Undefined once only the tidying up is left, which is not broken off. */
   #signal: AbortSignal | undefined;
   #scratchProblem: string | undefined;
+  /** Its Tmkdir was sent: it may be there, whatever came back. */
+  #scratchAsked = false;
   #wire: Wire | undefined;
   #number = 0;
   /** It could not be reached for a while, so nobody waits for it any more. */
@@ -157,6 +159,7 @@ class Bench implements Ground {
       async () => {
         try {
           const above = await walkFar(trial, this.#above);
+          this.#scratchAsked = true;
           await above.mkdir(this.#scratch, 0o755);
         } catch (error) {
           this.#scratchProblem = judge(error).saw ?? String(error);
@@ -363,7 +366,7 @@ class Bench implements Ground {
   async end(): Promise<void> {
     this.#signal = undefined;
     if (this.#wire === undefined) return;
-    if (this.#scratchProblem === undefined) {
+    if (this.#scratchAsked) {
       await this.#removing(async (trial) => removeTree(await walkFar(trial, this.#above), this.#scratch));
     }
     this.#wire?.destroy();

@@ -183,6 +183,50 @@ describe('a run', () => {
     }
   });
 
+  test('takes away a directory of its own that it was never told of', { timeout: 20_000 }, async () => {
+    const lost: Saboteur = { reply: (_, { name }) => (name === 'Tmkdir' ? 'swallow' : undefined) };
+    const watch = {
+      begin: () => {
+        armed = undefined;
+      },
+      end: () => {},
+    };
+    armed = lost;
+    const { results } = await interop(dial, { checks: ['read.all'], timeout: 300, patience: 300, watch });
+    expect(results).toMatchObject([{ outcome: 'error', saw: expect.stringContaining('no answer to Tmkdir') }]);
+    await expectEmpty(dial);
+
+    const controller = new AbortController();
+    armed = {
+      reply(_, { name }) {
+        if (name !== 'Tmkdir') return undefined;
+        controller.abort();
+        armed = undefined;
+        return 'swallow';
+      },
+    };
+    await expect(interop(dial, { signal: controller.signal, checks: ['read.all'] })).rejects.toMatchObject({ name: 'AbortError' });
+    await expectEmpty(dial);
+  });
+
+  test('takes away what is beside something that cannot be removed', async () => {
+    const kept = new Set<number>();
+    armed = {
+      request(request) {
+        if (request.name === 'raw') return undefined;
+        if (request.name === 'Twalk') kept[request.body.wnames.at(-1) === 'd' ? 'add' : 'delete'](request.body.newfid);
+        const refused = request.name === 'Tremove' && kept.has(request.body.fid);
+        return refused ? { answer: { name: 'Rlerror', tag: request.tag, body: { ecode: 1 } } } : undefined;
+      },
+    };
+    expect((await interop(dial, { checks: ['readdir.qid', 'read.all'] })).counts).toMatchObject({ pass: 2 });
+    armed = undefined;
+    await using client = await attached(dial);
+    const fs = fileSystem(client);
+    const [scratch = ''] = await fs.readdir('/');
+    expect((await fs.readdir(`/${scratch}`, { recursive: true })).map((path) => `${path}`.replace(/^c\d+/, 'c'))).toEqual(['c', 'c/d']);
+  });
+
   test('works far below the root', async () => {
     const directory = Array.from({ length: 40 }, (_, index) => `level-${index}`);
     await using client = await attached(dial);
