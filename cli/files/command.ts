@@ -1,7 +1,7 @@
 import type { Argv } from 'yargs';
 import { type ConnectionArguments, connectionOptions } from '../connection.js';
 import { endWithOutput } from '../output.js';
-import { unlessInterrupted } from '../signals.js';
+import { STOPPING, unlessInterrupted } from '../signals.js';
 import { Places } from './place.js';
 import { Problems } from './problems.js';
 
@@ -9,13 +9,13 @@ import { Problems } from './problems.js';
 export interface Work {
   places: Places;
   problems: Problems;
-  /** Aborted by the first SIGINT or SIGTERM; the second ends the process as ever. */
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; the second ends the process as ever. */
   signal: AbortSignal;
 }
 
 /** Runs a file command: addresses are connected to when they are first used, and left at its end; an interruption ends it with 130. */
 export async function working(argv: ConnectionArguments, work: (work: Work) => Promise<void>): Promise<void> {
-  await unlessInterrupted(['SIGINT', 'SIGTERM'], async (signal) => {
+  await unlessInterrupted(STOPPING, async (signal) => {
     await using places = new Places(argv, signal);
     await work({ places, problems: new Problems(), signal });
   });
