@@ -4,6 +4,7 @@ import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { printable } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
+import { exists } from '../files/same.js';
 import { walk } from '../files/walk.js';
 import { example } from '../help.js';
 
@@ -45,7 +46,11 @@ export const rm: CommandModule<object, RmArguments> = {
                 return;
               }
               const removed: string[] = [];
-              for await (const { path } of walk(place.fs, place.path, problems)) removed.push(path);
+              if (argv.force && !(await exists(place.fs, place.path))) return;
+              for await (const { path, stats } of walk(place.fs, place.path, problems)) {
+                if (stats.isDirectory() && !argv.recursive) throw new ErrnoError('EISDIR', { syscall: 'rm', path });
+                removed.push(path);
+              }
               for (const path of removed.reverse()) console.log(printable(`remove ${place.show(path)}`));
             }, place.show());
           }

@@ -165,7 +165,9 @@ requires('diod')('the file commands', () => {
     const directory = await failing('rm', at('/gone'));
     expect(directory.code).toBe(1);
     expect((await ninep(['rm', '-r', '--dry-run', at('/gone/sub')])).stdout.split('\n')[0]).toBe(`remove ${at('/gone/sub/large')}`);
+    expect(await failing('rm', '--dry-run', at('/gone'))).toMatchObject({ code: 1, stdout: '', stderr: directory.stderr });
     await ninep(['rm', '-r', at('/gone')]);
+    expect(await ninep(['rm', '-f', '--dry-run', at('/gone')])).toMatchObject({ stdout: '', stderr: '' });
     await ninep(['rm', '-f', at('/gone')]);
     expect((await failing('rm', at('/gone'))).code).toBe(1);
   });
