@@ -32,6 +32,21 @@ const VARYING: readonly { keys: RegExp; id: string; why: string }[] = [
     id: 'concurrency.list-and-change',
     why: 'whether a file vanishes between readdir(3) and lstat(2) of its listing is a race',
   },
+  {
+    keys: /^diod$/,
+    id: 'limits.count-0xffffffff',
+    why: 'asked at once it answers, and after other checks it dies',
+  },
+  {
+    keys: /^ganesha$/,
+    id: 'malformed.cut-in-number',
+    why: 'it goes by what lies behind the message in its buffer',
+  },
+  {
+    keys: /^ganesha$/,
+    id: 'concurrency.rename-and-walk',
+    why: 'whether the file is replaced between its walk and its open is a race',
+  },
 ];
 
 export function mayVary(key: string, id: string): boolean {

@@ -2,7 +2,16 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { memoryPair, type Transport } from '../../lib/index.js';
 import { type InteropOptions, interop, type Report } from '../../lib/interop/index.js';
-import { errnoNumber, type Message, NOFID, SETATTR_ATIME, SETATTR_ATIME_SET, SETATTR_GID, VERSION_L } from '../../lib/protocol/index.js';
+import {
+  errnoNumber,
+  type Message,
+  NOFID,
+  SETATTR_ATIME,
+  SETATTR_ATIME_SET,
+  SETATTR_GID,
+  type TName,
+  VERSION_L,
+} from '../../lib/protocol/index.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Plan9Server } from '../support/plan9.js';
 import { middle, type Saboteur } from './middle.js';
@@ -191,6 +200,54 @@ describe('a server that is wrong does not get by:', () => {
   test('it breaks the connection off over a value that is longer than was announced', async () => {
     armed = hangUp('Twrite', ({ data }) => data.length === 6);
     expect(await failing({ checks: ['xattr.over'] })).toEqual({ 'xattr.over': 'deviates' });
+  });
+
+  const overdone: readonly string[] = [
+    'read.over',
+    'read.far-empty',
+    'readdir.tiny',
+    'readdir.over',
+    'limits.frame-write',
+    'limits.count-0xffffffff',
+  ];
+
+  test('an answer of another type is no refusal', async () => {
+    const mistaken = (...names: TName[]): Saboteur => ({
+      request: ({ name, tag }) => (names.some((one) => one === name) ? { answer: { name: 'Rclunk', tag, body: {} } } : undefined),
+    });
+    const watch = {
+      begin: ({ id }: { id: string }) => {
+        if (id.startsWith('version.')) armed = id === 'version.first' ? mistaken('Tattach') : mistaken('Tversion');
+        else armed = id === 'limits.frame-write' ? mistaken('Twrite') : mistaken('Tread', 'Treaddir');
+      },
+      end: () => {
+        armed = undefined;
+      },
+    };
+    const checks = [...overdone, 'version.msize-tiny', 'version.empty', 'version.first'];
+    expect(await failing({ checks, watch })).toEqual(Object.fromEntries(checks.map((id) => [id, 'deviates'])));
+  });
+
+  test('nor is the end of the connection, for what is a request like any other', async () => {
+    const watch = arming(() =>
+      any(
+        hangUp('Tread'),
+        hangUp('Treaddir'),
+        hangUp('Twrite', ({ data }) => data.length > 65536 - 24),
+      ),
+    );
+    expect(await failing({ checks: overdone, watch })).toEqual(Object.fromEntries(overdone.map((id) => [id, 'deviates'])));
+  });
+
+  test('a lock that can never be had is said to be held by another', async () => {
+    armed = {
+      reply: ({ name, tag }, request) => {
+        const refused = name === 'Rlerror' || name === 'Rlock';
+        return refused && request.name === 'Tlock' ? { pass: { name: 'Rlock', tag, body: { status: 1 } } } : undefined;
+      },
+    };
+    const checks = ['lock.type', 'lock.unopened'];
+    expect(await failing({ checks })).toEqual({ 'lock.type': 'deviates', 'lock.unopened': 'deviates' });
   });
 
   test('an ACL that is cut short', async () => {

@@ -1,6 +1,7 @@
 import {
   L_O_RDWR,
   LOCK_BLOCKED,
+  LOCK_ERROR,
   LOCK_FLAGS_BLOCK,
   LOCK_SUCCESS,
   LOCK_TYPE_RDLCK,
@@ -226,14 +227,14 @@ export const locks: Check[] = checks(
   },
 );
 
-/** An error, or the status that says so. */
+/** An error, or the status that says so: after BLOCKED a client asks again and again. */
 async function badLock(attempt: Promise<number>): Promise<void> {
-  await refused(
-    attempt.then((status) => {
-      if (status === LOCK_SUCCESS) return;
-      throw new Refusal();
-    }),
-  ).catch((error) => {
+  const done = attempt.then((status) => {
+    if (status === LOCK_SUCCESS) return;
+    same(status, LOCK_ERROR, 'the status');
+    throw new Refusal();
+  });
+  await refused(done).catch((error) => {
     if (!(error instanceof Refusal)) throw error;
   });
 }
