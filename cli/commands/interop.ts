@@ -1,6 +1,7 @@
+import { dirname } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { Report } from '../../lib/interop/index.js';
-import { VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/protocol/index.js';
+import { ErrnoError, VERSION_L, VERSION_LEGACY, VERSION_U } from '../../lib/protocol/index.js';
 import { type ConnectionArguments, connectionOptions, dialectOption } from '../connection.js';
 import { failureLine, UsageError } from '../failure.js';
 import { example } from '../help.js';
@@ -63,6 +64,9 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
       if (!selects({ checks: [check] })) throw new UsageError(`--check ${check}: there is no such check; ninep interop --list names them`);
     }
     if (!selects({ groups: argv.suite, checks: argv.check })) throw new UsageError('no check of --check belongs to a group of --suite');
+    // A run takes minutes: what can be known to be wrong is told before the first.
+    await checkAddresses(argv.address);
+    if (argv.markdown !== undefined) await checkWritable(argv.markdown);
     const live = process.stderr.isTTY === true;
     const reports: Report[] = [];
     const inspected = (address: string, signal: AbortSignal): Promise<Report | undefined> =>
@@ -83,7 +87,7 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
         },
       }).catch((error: unknown) => {
         // Of several, those that can be reached are worth their reports.
-        if (argv.address.length === 1 || signal.aborted || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_ADDRESS') throw error;
+        if (argv.address.length === 1 || signal.aborted) throw error;
         console.error(failureLine(error));
         process.exitCode = 1;
         return undefined;
@@ -101,7 +105,8 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
     });
     if (done === undefined) return;
     if (argv.json) console.log(toJSON(reports));
-    if (argv.markdown !== undefined) {
+    // A table of nobody takes the place of none.
+    if (argv.markdown !== undefined && reports.length > 0) {
       const { writeFile } = await import('node:fs/promises');
       await writeFile(argv.markdown, toMarkdown(reports));
     }
@@ -110,3 +115,18 @@ export const interopCommand: CommandModule<object, InteropArguments> = {
     if (reports.some(({ counts }) => counts.error > 0)) process.exitCode = 1;
   },
 };
+
+async function checkAddresses(addresses: readonly string[]): Promise<void> {
+  const { parseAddress } = await import('../../lib/index.js');
+  for (const address of addresses) await dialectOption(parseAddress(address).version);
+}
+
+/** Rejects if the file cannot be written, without touching it. */
+async function checkWritable(path: string): Promise<void> {
+  const { access, constants, stat } = await import('node:fs/promises');
+  const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  if (there?.isDirectory()) throw new ErrnoError('EISDIR', { syscall: 'open', path });
+  await access(there === undefined ? dirname(path) : path, constants.W_OK);
+}

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { listen } from '../../lib/transport/index.js';
@@ -7,7 +7,7 @@ import { ensureBuilt, main } from '../support/build.js';
 import { door, GatedBackend } from '../support/gated.js';
 import { launch } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
-import { ninep } from '../support/servers/ninep.js';
+import { ninep, ninepInTurn } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const NOBODY = 65534;
@@ -39,6 +39,29 @@ describe('ninep interop', () => {
     expect(text.stdout).toContain('1 pass, 0 deviate');
     const { code, stdout } = await ninep([...args, '--json', '--timeout', '0'], { check: false });
     expect([code, JSON.parse(stdout)]).toMatchObject([1, [{ server: address(), counts: { pass: 1 } }]]);
+  });
+
+  it('tells what is wrong with its command line before it looks at any server', async () => {
+    const args = ['interop', '--check', 'attach.same-root', address()];
+    const wrong = [['nonsense://x'], ['unix:/nowhere?version=foo']];
+    const unwritable = [
+      ['--markdown', directory.path],
+      ['--markdown', directory.join('none/table.md')],
+    ];
+    for (const [index, { code, stdout }] of (await ninepInTurn([...wrong, ...unwritable].map((more) => [...args, ...more]))).entries()) {
+      expect([index, code, stdout]).toEqual([index, index < wrong.length ? 2 : 1, '']);
+    }
+    expect(server.status().accepted).toBe(0);
+  });
+
+  it('leaves the table of an earlier run where it reaches nobody', async () => {
+    const table = directory.join('table.md');
+    const nobody = ['one', 'other'].map((name) => `unix:${directory.join(name)}`);
+    await ninep(['interop', address(), '--check', 'attach.same-root', '--markdown', table]);
+    const before = readFileSync(table, 'utf8');
+    expect(before).toContain('`attach.same-root`');
+    expect((await ninep(['interop', ...nobody, '--markdown', table], { check: false })).code).toBe(1);
+    expect(readFileSync(table, 'utf8')).toBe(before);
   });
 
   requires('linux', 'root')('a server without root’s rights', () => {
