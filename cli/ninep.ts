@@ -45,8 +45,8 @@ export async function run(): Promise<void> {
     })
     .middleware(unmark, true)
     .check((argv) => {
-      const option = wrongNumber(argv);
-      if (option !== undefined) throw new UsageError(misuse(words, `--${option} takes a number`));
+      const wrong = wrongNumber(argv, given);
+      if (wrong !== undefined) throw new UsageError(misuse(words, wrong));
       return true;
     })
     .epilogue('ninep COMMAND --help tells its options, with an example. DEBUG=ninep:* shows every message.')

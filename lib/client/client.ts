@@ -107,6 +107,10 @@ export class Client {
   /** Tattach: the root of a tree, as a fid of the caller's. The first one becomes `root` and stays the client's. */
   async attach(attachment: Partial<Attachment> = {}, options?: RequestOptions): Promise<Fid> {
     const full: Attachment = { uname: attachment.uname ?? '', aname: attachment.aname ?? '', uid: attachment.uid ?? NONUNAME };
+    // On the wire there would be another number, and 2^32 is root's.
+    if (!Number.isInteger(full.uid) || full.uid < 0 || full.uid > NONUNAME) {
+      throw new RangeError(`uid must be 0 to ${NONUNAME}, not ${full.uid}`);
+    }
     const fid = this.newFid({ type: 0, version: 0, path: 0n }, full, this.#rootPlace(full));
     const body = { fid: fid.number, afid: NOFID, uname: full.uname, aname: full.aname, nUname: full.uid };
     try {

@@ -12,6 +12,8 @@ import {
   S_IFMT,
   S_IFREG,
 } from '../../lib/protocol/index.js';
+import { MemoryBackend } from '../../lib/server/index.js';
+import { connectMemory } from '../fs/memory.js';
 import type { Raw, Saboteur } from '../interop/middle.js';
 import { fail } from '../interop/sabotage.js';
 import { requires } from '../support/requires.js';
@@ -380,3 +382,14 @@ async function settled(condition: () => boolean): Promise<void> {
   for (let turn = 0; !condition() && turn < 100_000; turn++) await new Promise(setImmediate);
   expect(condition()).toBe(true);
 }
+
+test('nobody attaches as another user than the one that was named', async () => {
+  const { client, server } = await connectMemory(new MemoryBackend());
+  for (const uid of [2 ** 32, -1, 0.5, Number.NaN])
+    await expect(client.attach({ uid })).rejects.toThrow(`uid must be 0 to 4294967295, not ${uid}`);
+  const fid = await client.attach({ uid: 2 ** 32 - 2 });
+  expect(server.status().fids).toBe(2);
+  await fid.clunk();
+  await client.close();
+  await server.close();
+});
