@@ -62,7 +62,9 @@ async function run({ path }: Place, fs: FileSystem, argv: XattrArguments): Promi
   else if (action === 'get') {
     const bytes = await fs.getxattr(path, name, options);
     if (argv.json) console.log(json({ [name]: bytes.toString('base64') }));
-    else console.log(text(bytes));
+    else if (hex || process.stdout.isTTY) console.log(text(bytes));
+    // A file or a program gets the bytes as they are: not all of them are text.
+    else process.stdout.write(Buffer.concat([bytes, Buffer.from('\n')]));
   } else {
     if (value === undefined) throw new UsageError('xattr set it to what? VALUE');
     if (hex && !/^([0-9a-f]{2})+$/i.test(value)) throw new UsageError(`${JSON.stringify(value)} is no hexadecimal`);

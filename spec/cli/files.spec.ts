@@ -204,6 +204,8 @@ requires('diod')('the file commands', () => {
     expect((await ninep(['xattr', 'list', at('/lines')])).stdout).toBe('user.note=hello\n');
     await ninep(['xattr', 'remove', at('/lines'), 'user.note']);
     expect((await ninep(['xattr', 'list', '--json', at('/lines')])).stdout).toBe('{}\n');
+    await ninep(['xattr', 'set', '--hex', at('/lines'), 'user.bytes', '00ff80']);
+    expect((await ninep(['xattr', 'get', at('/lines'), 'user.bytes'])).output).toEqual(Buffer.from('00ff800a', 'hex'));
     expect((await failing('xattr', 'list', local.join('one.log'))).code).toBe(2);
     expect(JSON.parse((await ninep(['df', '--json', at()])).stdout)).toMatchObject({ path: at() });
     const locked = await failing('lock', at('/lock'), '--', 'sh', '-c', 'echo held; exit 7');
