@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import type { Argv, CommandModule } from 'yargs';
+import { ErrnoError } from '../../lib/protocol/index.js';
 import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { copyTree } from '../files/copy.js';
@@ -80,6 +81,7 @@ async function run(
   const source = await listing(from, problems, true);
   const complete = problems.count === before;
   const there = await listing(to, problems, false);
+  refuseFile(source.get(''), there.get(''), to);
   const changed: Entry[] = [];
   for (const entry of source.values()) {
     const old = there.get(entry.relative);
@@ -149,6 +151,12 @@ async function isSame(from: Place, a: Entry, to: Place, b: Entry): Promise<boole
 
 function sameTime(a: Stats, b: Stats): boolean {
   return Math.abs(a.mtimeMs - b.mtimeMs) < SAME_TIME;
+}
+
+/** Who knows cp means a file in that directory, and not one in its place. */
+function refuseFile(root: Entry | undefined, there: Entry | undefined, to: Place): void {
+  if (root === undefined || root.stats.isDirectory() || !there?.stats.isDirectory()) return;
+  throw new ErrnoError('EISDIR', { syscall: 'sync', path: to.show() });
 }
 
 /** A source that lies in its destination would be the first to go. */

@@ -192,6 +192,10 @@ requires('diod')('the file commands', () => {
     await run('sh', ['-c', 'cd "$1"; rm -r sub; echo file > sub; rm two.txt; mkdir two.txt; echo x > two.txt/x', 'sh', local.join('site')]);
     await sync();
     await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
+    // A file is not put in the place of a whole tree: who names one beside a directory means a file in it.
+    const file = await failing('sync', local.join('site/one.log'), at('/site'));
+    expect([file.code, file.stderr]).toEqual([1, `ninep: ${at('/site')}: illegal operation on a directory (EISDIR)\n`]);
+    await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
     // Back, onto this host.
     await ninep(['sync', at('/site'), local.join('mirror')]);
     await run('diff', ['-r', '--no-dereference', local.join('site'), local.join('mirror')]);
