@@ -36,23 +36,27 @@ export const lock: CommandModule<object, LockArguments> = {
       const { shared, wait, start, length } = argv;
       await using handle = await fs.open(place.path, 'a+');
       await handle.lock({ shared, wait, start, length });
+      // The lock goes with the connection, and whoever waits for it may have it then. Closing the file tells of the loss.
+      const lost = new AbortController();
+      fs.client.session.onClosed(() => lost.abort());
+      const end = AbortSignal.any([signal, lost.signal]);
       const [program, ...rest] = argv.command;
       if (program === undefined) {
         console.log('locked');
         await new Promise((resolve) => {
           const alive = setInterval(() => undefined, 1 << 30);
-          signal.addEventListener('abort', () => {
+          end.addEventListener('abort', () => {
             clearInterval(alive);
             resolve(undefined);
           });
         });
         return;
       }
-      process.exitCode = await run(program, rest, signal);
+      process.exitCode = await run(program, rest, end);
     }),
 };
 
-/** Runs a program; its exit code, or 128 and the signal, as a shell gives it. A signal of ours ends it first. */
+/** Runs a program; its exit code, or 128 and the signal, as a shell gives it. `signal` ends it first. */
 function run(program: string, args: readonly string[], signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'inherit' });

@@ -55,6 +55,17 @@ requires('linux')('a command that is told to end', () => {
   });
 
   describe('while it holds a lock', () => {
+    it.each([
+      [['--', 'sh', '-c', 'trap "echo told; exit 5" TERM; echo held; while :; do sleep 0.05; done'], 'held\ntold\n'],
+      [[], 'locked\n'],
+    ])('ends what runs under it when the lock is lost with the server (%j)', async (program, stdout) => {
+      const args = [main, 'lock', at('/file'), ...program];
+      await using command = await launch({ command: process.execPath, args, ready: { line: /held|locked/, from: 'stdout' } });
+      await server.close();
+      expect(await command.exited).toEqual({ code: 1, signal: null });
+      expect([command.stdout, command.stderr]).toEqual([stdout, expect.stringMatching(/^ninep: connection to .* lost\n$/)]);
+    });
+
     it.each(STOPPING)('ends what runs under it first (%s)', async (signal) => {
       const script = 'trap "echo told; exit 5" TERM; echo held; while :; do sleep 0.05; done';
       const args = [main, 'lock', at('/file'), '--', 'sh', '-c', script];
