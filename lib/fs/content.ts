@@ -28,13 +28,11 @@ export async function readToEnd(fid: Fid, start: number, request: RequestOptions
   const regular = (mode & S_IFMT) === S_IFREG;
   // Files of /proc and the like claim no size, or a wrong one.
   const expected = regular && size > start ? size - start : 0;
-  if (expected > LIMIT) {
-    throw Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
-  }
+  if (expected > LIMIT) throw tooLarge(size);
   if (count === 0 || count === expected) return trimmed(head, count);
   const pieces = [head.subarray(0, count)];
   let total = count;
-  for (let ended = false; !ended && total !== expected && total < Math.max(expected, LIMIT); ) {
+  for (let ended = false; !ended && total !== expected; ) {
     // What claims no size is read in one go after the other: the kernel makes the text of /proc anew for whoever jumps about in it.
     const wanted = expected > total ? Math.min(expected - total, PIECE) : Math.min(Math.max(total, FIRST), fid.iounit);
     const piece = Buffer.allocUnsafeSlow(wanted);
@@ -46,9 +44,14 @@ export async function readToEnd(fid: Fid, start: number, request: RequestOptions
       total += more;
       ended = more === 0;
     }
+    if (total > LIMIT) throw tooLarge(total);
     if (filled > 0) pieces.push(piece.subarray(0, filled));
   }
   return Buffer.concat(pieces, total);
+}
+
+function tooLarge(size: number): Error {
+  return Object.assign(new RangeError(`File size (${size}) is greater than 2 GiB`), { code: 'ERR_FS_FILE_TOO_LARGE' });
 }
 
 function trimmed(buffer: Buffer, count: number): Buffer {
