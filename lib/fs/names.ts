@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { MakeDirectoryOptions, PathLike } from 'node:fs';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
-import { AT_REMOVEDIR, S_IFIFO, S_IFMT } from '../protocol/constants.js';
+import { S_IFIFO, S_IFMT } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { encodingOf, named, requestOf, toInteger, toMode } from './arguments.js';
 import type { Context } from './context.js';
@@ -118,16 +118,6 @@ export function names(context: Context) {
           if (tries > 100 || !(error instanceof ErrnoError) || error.code !== 'EEXIST') throw error;
         }
       }
-    },
-
-    async rmdir(given: PathLike): Promise<void> {
-      const path = toPath(given);
-      const { request } = context;
-      const special = (last: string): string => (last === '.' ? 'EINVAL' : last === '..' ? 'ENOTEMPTY' : 'EBUSY');
-      await told({ syscall: 'rmdir', path }, async () => {
-        const parent = await walker.parent(path, request, special);
-        await context.using(parent.fid, (directory) => directory.unlinkat(parent.name, AT_REMOVEDIR, request));
-      });
     },
 
     async unlink(given: PathLike): Promise<void> {

@@ -1,4 +1,4 @@
-import type { PathLike, RmOptions } from 'node:fs';
+import type { PathLike, RmDirOptions, RmOptions } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
@@ -7,7 +7,7 @@ import { ErrnoError } from '../protocol/error.js';
 import { requestOf, toInteger } from './arguments.js';
 import type { Context } from './context.js';
 import { inParallel, listEntries, openDirectory } from './entries.js';
-import { SystemError, told } from './errors.js';
+import { invalidArgType, SystemError, told } from './errors.js';
 import { below, checkLength, toPath } from './path.js';
 import { Walker } from './walk.js';
 
@@ -18,7 +18,10 @@ const BRANCHES = [4, 2];
 /** What may go away by itself (documentation of `fsPromises.rm`). */
 const PASSING = new Set(['EBUSY', 'EMFILE', 'ENFILE', 'ENOTEMPTY', 'EPERM']);
 
-/** What removes trees. */
+/** What rmdir(2) says to a path that ends so. */
+const special = (last: string): string => (last === '.' ? 'EINVAL' : last === '..' ? 'ENOTEMPTY' : 'EBUSY');
+
+/** What removes directories, and trees. */
 export function remove(context: Context) {
   const walker = new Walker(context);
 
@@ -54,7 +57,6 @@ export function remove(context: Context) {
         }
       }
     };
-    const special = (last: string): string => (last === '.' ? 'EINVAL' : last === '..' ? 'ENOTEMPTY' : 'EBUSY');
     const syscall = isDirectory ? 'rmdir' : 'unlink';
     const parent = await told({ syscall, path }, () => walker.parent(path, request, special));
     await context.using(parent.fid, async (directory) => {
@@ -82,8 +84,7 @@ export function remove(context: Context) {
         return parent.walk([name], request);
       });
       await context.using(fid, async () => {
-        const opened = await told({ syscall: 'scandir', path }, async () => openDirectory(context, await fid.clone(request), request));
-        const entries = await context.using(opened, () => told({ syscall: 'scandir', path }, () => listEntries(opened, true, request)));
+        const entries = await listed(fid, path, request);
         const directories = entries.filter(({ type }) => type === DT_DIR);
         const others = entries.filter(({ type }) => type !== DT_DIR);
         await inParallel(others, PARALLEL, async (entry) => {
@@ -97,5 +98,38 @@ export function remove(context: Context) {
     });
   }
 
-  return { rm };
+  /** What is in a directory; nothing in one that is gone: whether it is, its own removal tells, and not what a server says who lists it. */
+  async function listed(fid: Fid, path: string, request: RequestOptions | undefined): Promise<{ name: string; type: number }[]> {
+    try {
+      const opened = await told({ syscall: 'scandir', path }, async () => openDirectory(context, await fid.clone(request), request));
+      return await context.using(opened, () => told({ syscall: 'scandir', path }, () => listEntries(opened, true, request)));
+    } catch (error) {
+      if (error instanceof ErrnoError && error.code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  /** With `recursive`, which Node has up to 24, as `rm`; but what `path` leads to must be there, and be a directory. */
+  async function rmdir(given: PathLike, options: RmDirOptions & RequestOptions = {}): Promise<void> {
+    const path = toPath(given);
+    const { recursive = false, maxRetries = 0, retryDelay = 100 } = options;
+    if (typeof recursive !== 'boolean') throw invalidArgType('options.recursive', 'of type boolean', recursive);
+    toInteger(maxRetries, 'options.maxRetries', 0, 0xffffffff);
+    toInteger(retryDelay, 'options.retryDelay', 0, 0x7fffffff);
+    const request = requestOf(options, context.request);
+    if (recursive) {
+      const isDirectory = await told({ syscall: 'stat', path }, async () => {
+        const { fid } = await walker.find(path, { follow: true, request });
+        context.release(fid);
+        return fid.isDirectory;
+      });
+      if (isDirectory) return rm(given, { ...options, recursive });
+    }
+    await told({ syscall: 'rmdir', path }, async () => {
+      const parent = await walker.parent(path, request, special);
+      await context.using(parent.fid, (directory) => directory.unlinkat(parent.name, AT_REMOVEDIR, request));
+    });
+  }
+
+  return { rm, rmdir };
 }

@@ -36,6 +36,21 @@ export function trees(at: () => Place): void {
     await refuses(() => fs.rm(path('outside'), { recursive: true, maxRetries: -1 }), 'ERR_OUT_OF_RANGE', RangeError);
   });
 
+  test('rmdir of a whole tree', async () => {
+    const { fs, path } = place;
+    await fails(fs.rmdir(path('tree')), 'ENOTEMPTY', 'rmdir', path('tree'));
+    await fs.rmdir(path('tree'), { recursive: true });
+    await fails(fs.stat(path('tree')), 'ENOENT', 'stat', path('tree'));
+    expect(await fs.readFile(path('outside/kept'), 'utf8')).toBe('kept');
+    await fails(fs.rmdir(path('none'), { recursive: true }), 'ENOENT', 'stat', path('none'));
+    await fails(fs.rmdir(path('outside/kept'), { recursive: true }), 'ENOTDIR', 'rmdir', path('outside/kept'));
+    await refuses(() => fs.rmdir(path('outside'), { recursive: 1 as unknown as boolean }), 'ERR_INVALID_ARG_TYPE');
+    await refuses(() => fs.rmdir(path('outside'), { maxRetries: -1 }), 'ERR_OUT_OF_RANGE', RangeError);
+    await fs.symlink('outside', path('toward'));
+    await fs.rmdir(path('toward'), { recursive: true });
+    expect(await fs.readdir(path())).toEqual(['outside']);
+  });
+
   test('rm of many and deep', async () => {
     const { fs, path } = place;
     const deep = Array.from({ length: 60 }, () => 'd').join('/');
