@@ -4,6 +4,7 @@ import type { Body, Reply, TName } from '../protocol/messages.js';
 import { decodeText } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
 import type { CallOptions, Done } from '../session/call.js';
+import { whileHeard } from '../session/parting.js';
 import type { Session } from '../session/session.js';
 import { Fid } from './fid.js';
 import { FidNumbers } from './fids.js';
@@ -216,7 +217,23 @@ export class Client {
     return decodeText(bytes);
   }
 
-  /** Waits for what is in flight and ends the conversation. Fids end with it. Idempotent. */
+  /**
+   * Waits for `work`, which ends what is in use, as long as the server is heard of (Session.close); then it ends the conversation. A lost connection has `retry`
+   * for its bound.
+   */
+  part<T>(work: Promise<T>): Promise<T> {
+    let away = 0;
+    return whileHeard(
+      work,
+      () => (this.#recovery?.down === true ? --away : this.#session.counters.bytesIn),
+      () => this.destroy(new ErrnoError('ETIMEDOUT', { syscall: 'close' })),
+    );
+  }
+
+  /**
+   * Waits for what is in flight, as Session.close does, and ends the conversation: a lock that is being waited for, and what a silent server has not answered
+   * within ten seconds, rejects with a ConnectionLostError. Fids end with it. Idempotent.
+   */
   close(): Promise<void> {
     this.#recovery?.end();
     this.#closing ??= this.#session.close();

@@ -3,6 +3,7 @@ import {
   GETATTR_MODE,
   L_O_ACCMODE,
   L_O_DIRECT,
+  LOCK_FLAGS_BLOCK,
   LOCK_SUCCESS,
   QTSYMLINK,
   S_IFDIR,
@@ -138,7 +139,11 @@ export const linux: Verbs = {
           onGivenUp?.(granted);
           reject(error);
         },
-        { ...options, late: (_error, reply) => decide?.(reply?.status === LOCK_SUCCESS) },
+        {
+          ...options,
+          late: (_error, reply) => decide?.(reply?.status === LOCK_SUCCESS),
+          endless: (flags & LOCK_FLAGS_BLOCK) !== 0,
+        },
       );
     }),
 

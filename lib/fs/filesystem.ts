@@ -70,7 +70,7 @@ export interface FileSystem extends Pick<Node, NodeNames>, Own, AsyncDisposable 
   readonly client: Client;
   /** The same tree by other options: another user's umask, a signal for all its requests. What is open belongs to both. */
   with(options: Omit<FileSystemOptions, 'root'>): FileSystem;
-  /** Closes what is open; and the client, if `openFs` made it. Idempotent. */
+  /** Closes what is open; and the client, if `openFs` made it, which then bounds how long a silent server is waited for (`Client.close`). Idempotent. */
   close(): Promise<void>;
 }
 
@@ -115,7 +115,7 @@ function assemble(context: Context, owned: boolean): FileSystem {
   const close = (): Promise<void> => {
     closing ??= (async () => {
       try {
-        await context.closeAll();
+        await (owned ? client.part(context.closeAll()) : context.closeAll());
       } finally {
         if (owned) await client.close();
       }

@@ -18,6 +18,8 @@ export interface CallOptions<N extends TName = TName> {
    * server may have done the request all the same: whoever gave a newfid must know.
    */
   late?: Done<N> | undefined;
+  /** The server may wait with the answer for somebody else, for ever: the end of the conversation does not wait for it. */
+  endless?: boolean | undefined;
 }
 
 /** A request between its sending and its reply. */

@@ -11,6 +11,7 @@ import type { Receiver, Transport } from '../transport/transport.js';
 import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionOptions } from './options.js';
+import { whileHeard } from './parting.js';
 import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
@@ -420,7 +421,10 @@ export class Session implements Receiver, FrameHandler {
     return pending;
   }
 
-  /** Ends the conversation after what is in flight has been answered or has failed. Idempotent. */
+  /**
+   * Ends the conversation after what is in flight has been answered or has failed. What may never be (`endless`) is given up at once; anything else after ten
+   * seconds in which nothing was heard of the server: it rejects with a ConnectionLostError. Idempotent.
+   */
   close(): Promise<void> {
     this.#ending ??= this.#close();
     return this.#ending;
@@ -428,8 +432,13 @@ export class Session implements Receiver, FrameHandler {
 
   async #close(): Promise<void> {
     if (this.#lost !== undefined) return;
-    await this.#tags.idle();
-    await this.#transport.close();
+    for (const call of this.#tags.all()) if (call.options?.endless) this.#giveUp(call, new ConnectionLostError(this.address));
+    const ended = this.#tags.idle().then(() => this.#transport.close());
+    await whileHeard(
+      ended,
+      () => this.#bytesIn,
+      () => this.destroy(timedOut('close')),
+    );
   }
 
   /** Ends it at once: everything pending is rejected with a ConnectionLostError. */

@@ -96,9 +96,14 @@ export class Tags {
     for (const call of this.#calls) if (call !== undefined) yield call;
   }
 
+  /** Those in flight and those that wait. */
+  all(): Call[] {
+    return [...this.calls(), ...this.#queue.flatMap((waiting) => waiting?.call ?? [])];
+  }
+
   /** Takes everybody out, those in flight and those that wait. */
   drain(): Call[] {
-    const all = [...this.calls(), ...this.#queue.flatMap((waiting) => waiting?.call ?? [])];
+    const all = this.all();
     if (this.special !== undefined) all.push(this.special);
     this.special = undefined;
     this.#calls.length = 0;

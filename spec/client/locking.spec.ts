@@ -136,3 +136,14 @@ describe('a lock that is given up in the moment in which it is granted', () => {
     expect(between.serverFids).toBe(2);
   });
 });
+
+test('a lock that is waited for does not keep a client from ending', async () => {
+  await using between = await Between.open();
+  const [mine, other] = [await between.client.root.clone(), await between.client.root.clone()];
+  await mine.create('f', L_O_CREAT | L_O_RDWR, 0o644, 0);
+  await other.create('f', L_O_CREAT | L_O_RDWR, 0o644, 0);
+  expect(await mine.lock(exclusive, 0)).toBe(LOCK_SUCCESS);
+  const refused = expect(other.lock(theirs, LOCK_FLAGS_BLOCK)).rejects.toMatchObject({ name: 'ConnectionLostError' });
+  await between.client.close();
+  await refused;
+});

@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FileSystem, fileSystem } from '../../lib/fs/index.js';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type FileSystem, fileSystem, openFs } from '../../lib/fs/index.js';
+import { PARTING } from '../../lib/session/parting.js';
+import { listen } from '../../lib/transport/index.js';
 import { Between } from '../client/between.js';
 import { rejection } from '../contracts/fs/errors.js';
+import { HostileServer } from '../support/hostile.js';
 import { settled } from './settled.js';
 
 describe('a stream whose file is still being opened', () => {
@@ -59,4 +62,22 @@ describe('a stream whose file is still being opened', () => {
     expect(error.name).toBe('AbortError');
     await settled(fs);
   });
+});
+
+test('a file system ends although an open file of it waits for an answer that does not come', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  const server = new HostileServer();
+  const listening = await listen('tcp://127.0.0.1:0', (transport) => server.serve(transport));
+  try {
+    const fs = await openFs(listening.address);
+    const handle = await fs.open('/f');
+    server.answers.Tread = () => undefined;
+    const refused = expect(handle.read(Buffer.alloc(10))).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    const closing = expect(fs.close()).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    vi.advanceTimersByTime(PARTING);
+    await Promise.all([refused, closing]);
+  } finally {
+    vi.useRealTimers();
+    await listening.close();
+  }
 });

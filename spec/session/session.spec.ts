@@ -1,10 +1,11 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Codec, type Message } from '../../lib/protocol/codec.js';
 import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
 import { Framer } from '../../lib/protocol/framer.js';
 import type { Body, MessageName, TName } from '../../lib/protocol/messages.js';
 import { openSession, Session, type SessionOptions } from '../../lib/session/index.js';
+import { PARTING } from '../../lib/session/parting.js';
 import { registerScheme } from '../../lib/transport/index.js';
 import { type MemoryOptions, memoryPair } from '../../lib/transport/memory.js';
 import type { Transport } from '../../lib/transport/transport.js';
@@ -516,5 +517,47 @@ describe('the end', () => {
     await request;
     await closing;
     await expect(session.request('Tclunk', { fid: 1 })).rejects.toBeInstanceOf(ConnectionLostError);
+  });
+
+  describe('close, of which nothing is heard,', () => {
+    beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
+    afterEach(() => void vi.useRealTimers());
+
+    it('gives up what is not answered', async () => {
+      const [session, peer] = await open();
+      const request = session.request('Tfsync', { fid: 1, datasync: 0 });
+      const refused = expect(request).rejects.toMatchObject({ name: 'ConnectionLostError', code: 'ETIMEDOUT' });
+      await peer.next('Tfsync');
+      const closing = session.close();
+      vi.advanceTimersByTime(PARTING);
+      await closing;
+      await refused;
+      await peer.closed;
+    });
+
+    it('waits on while other answers come', async () => {
+      const [session, peer] = await open({ window: 1 });
+      const requests = Array.from({ length: 4 }, () => session.request('Tclunk', { fid: 1 }));
+      const closing = session.close();
+      for (const request of requests) {
+        const { tag } = await peer.next('Tclunk');
+        vi.advanceTimersByTime(PARTING * 0.75);
+        peer.answer(tag, 'Rclunk', {});
+        await request;
+      }
+      await closing;
+    });
+  });
+
+  it('close gives up at once what may never be answered, in flight or waiting for a tag', async () => {
+    const [session, peer] = await open({ window: 1 });
+    const body = { fid: 1, type: 1, flags: 1, start: 0, length: 0, procId: 1, clientId: '' };
+    const locks = [1, 2].map(() => session.request('Tlock', body, { endless: true }));
+    const refused = locks.map((lock) => expect(lock).rejects.toBeInstanceOf(ConnectionLostError));
+    await peer.next('Tlock');
+    const closing = session.close();
+    await Promise.all(refused);
+    peer.answer((await peer.next('Tflush')).tag, 'Rflush', {});
+    await closing;
   });
 });
