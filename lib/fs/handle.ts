@@ -144,10 +144,12 @@ export class FileHandle extends EventEmitter {
     if (this.fd === -1) throw fileClosed('readFile');
     const data = await this.#file.use('read', async (fid) => {
       if (!canRead(this.#file.flags)) throw new ErrnoError('EBADF');
-      const start = this.#file.position ?? (await fid.getattr(undefined, request)).size;
-      const content = await readToEnd(fid, start, request);
-      this.#file.position = start + content.length;
-      return content;
+      return this.#file.inTurn(async () => {
+        const start = await this.#file.here(request);
+        const content = await readToEnd(fid, start, request);
+        this.#file.position = start + content.length;
+        return content;
+      });
     });
     return encoding === undefined || encoding === 'buffer' ? data : data.toString(encoding);
   }

@@ -121,7 +121,7 @@ export class OpenFile {
   async #writing(position: number | null, request: RequestOptions | undefined, move: (at: number) => Promise<number>): Promise<number> {
     if (!canWrite(this.flags)) throw new ErrnoError('EBADF');
     if (!this.append) return position === null ? this.#onward(request, move) : move(position);
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       const count = await move(0);
       this.#position = undefined;
       return count;
@@ -130,21 +130,22 @@ export class OpenFile {
 
   /** From where the file is, which then is behind what was moved. */
   #onward(request: RequestOptions | undefined, move: (at: number) => Promise<number>): Promise<number> {
-    return this.#inTurn(async () => {
-      const at = await this.#here(request);
+    return this.inTurn(async () => {
+      const at = await this.here(request);
       const count = await move(at);
       this.#position = at + count;
       return count;
     });
   }
 
-  async #here(request: RequestOptions | undefined): Promise<number> {
+  /** Where the file is; for whoever has the turn. */
+  async here(request: RequestOptions | undefined): Promise<number> {
     this.#position ??= (await this.fid.getattr(GETATTR_SIZE, request)).size;
     return this.#position;
   }
 
-  /** Those who share the position take turns. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+  /** Those who share the position take turns: whoever looks at it and then moves it does both in one. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;

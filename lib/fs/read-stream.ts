@@ -100,9 +100,28 @@ export class ReadStream extends Readable {
   }
 
   override _read(): void {
+    const { file } = this.#held;
+    if (file === undefined) return;
     // One chunk for each call, and not within it: what is pushed at once reaches a consumer as one.
-    if (this.#rest !== undefined) process.nextTick(() => this.#giveRest());
-    else this.#readOn().catch((error: Error) => this.destroy(error));
+    if (this.#start === undefined) file.inTurn(() => this.#onward(file)).catch((error: Error) => this.destroy(error));
+    else if (this.#rest !== undefined) process.nextTick(() => this.#giveRest());
+    else this.#readOn(file).catch((error: Error) => this.destroy(error));
+  }
+
+  /** The next chunk from where the file is: as with Node, whoever else reads from there takes what this does not get. */
+  async #onward(file: OpenFile): Promise<void> {
+    if (this.destroyed) return;
+    const at = await file.here(this.#held.request);
+    if (at !== this.#at) {
+      this.#forget();
+      this.#rest = undefined;
+      this.#limit += at - this.#at;
+      this.#at = at;
+      this.#next = at;
+      this.#depth = 1;
+    }
+    if (this.#rest !== undefined) this.#giveRest();
+    else await this.#readOn(file);
   }
 
   #giveRest(): void {
@@ -119,9 +138,7 @@ export class ReadStream extends Readable {
     this.push(chunk);
   }
 
-  async #readOn(): Promise<void> {
-    const { file } = this.#held;
-    if (file === undefined) return;
+  async #readOn(file: OpenFile): Promise<void> {
     this.#ask(file);
     const part = this.#parts.shift();
     if (part === undefined) {

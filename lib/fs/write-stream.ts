@@ -2,6 +2,7 @@ import { addAbortSignal, Writable } from 'node:stream';
 import type { RequestOptions } from '../client/verbs.js';
 import { toInteger } from './arguments.js';
 import { checkWritten } from './content.js';
+import type { OpenFile } from './open-file.js';
 import { type Source, StreamFile } from './stream-file.js';
 
 export interface WriteStreamOptions {
@@ -33,7 +34,7 @@ export class WriteStream extends Writable {
   readonly #held: StreamFile;
   readonly #flush: boolean;
   readonly #start: number | undefined;
-  /** Where the next byte goes; undefined: at the end, which the file knows. */
+  /** Where the next byte goes, if `start` says where the first one does; undefined: at the end, which the file knows. */
   #at: number | undefined;
 
   constructor(source: Source, options: WriteStreamOptions, request: RequestOptions | undefined) {
@@ -95,16 +96,26 @@ export class WriteStream extends Writable {
       for (const part of parts) this.#count(await file.write(part, null, this.#held.request, this.#held), part);
       return;
     }
+    if (this.#start === undefined) {
+      await file.inTurn(async () => {
+        file.position = await this.#putAt(file, parts, await file.here(this.#held.request));
+      });
+    } else this.#at = await this.#putAt(file, parts, this.#at);
+  }
+
+  /** Resolves with where the next byte goes. */
+  async #putAt(file: OpenFile, parts: readonly Uint8Array[], from: number): Promise<number> {
     const writes: Promise<number>[] = [];
+    let at = from;
     for (const part of parts) {
-      writes.push(file.write(part, this.#at, this.#held.request, this.#held));
-      this.#at += part.length;
+      writes.push(file.write(part, at, this.#held.request, this.#held));
+      at += part.length;
     }
     for (const [index, result] of (await Promise.allSettled(writes)).entries()) {
       if (result.status === 'rejected') throw result.reason;
       this.#count(result.value, parts[index]);
     }
-    if (this.#start === undefined) file.position = this.#at;
+    return at;
   }
 
   #count(written: number, part: Uint8Array | undefined): void {
