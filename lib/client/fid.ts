@@ -1,4 +1,4 @@
-import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, MAXWELEM, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
 import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
@@ -8,6 +8,7 @@ import { lockThrough } from './locking.js';
 import type { Place } from './place.js';
 import { readSplit, writeSplit } from './transfer.js';
 import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
+import { walkEnd } from './wnames.js';
 
 /** How a fid was opened: what recovery needs to open it again. */
 export interface OpenState {
@@ -91,22 +92,21 @@ export class Fid {
   }
 
   /**
-   * A new fid for what `names` lead to; for the same file if they are none. Of any length: sixteen names go in one Twalk. ENOENT and its
+   * A new fid for what `names` lead to; for the same file if they are none. Of any length: as many names go in one Twalk as it may have. ENOENT and its
    * like carry the path of the name that failed.
    */
   async walk(names: readonly string[], options?: RequestOptions): Promise<Fid> {
-    if (names.length <= MAXWELEM) return this.#walkOnce(names, options);
-    let at: Fid = this;
-    for (let from = 0; from < names.length; from += MAXWELEM) {
-      const next: Promise<Fid> = at.#walkOnce(names.slice(from, from + MAXWELEM), options);
-      if (at === this) at = await next;
-      else {
-        const passed = at;
-        try {
-          at = await next;
-        } finally {
-          await passed.clunk();
-        }
+    let to = walkEnd(names, 0, this.client.session.msize);
+    if (to === names.length) return this.#walkOnce(names, options);
+    let at = await this.#walkOnce(names.slice(0, to), options);
+    while (to < names.length) {
+      const from = to;
+      to = walkEnd(names, from, this.client.session.msize);
+      const passed: Fid = at;
+      try {
+        at = await passed.#walkOnce(names.slice(from, to), options);
+      } finally {
+        await passed.clunk();
       }
     }
     return at;

@@ -1,4 +1,4 @@
-import { GETATTR_BASIC, L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, MAXWELEM, NOFID } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, NOFID } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
 import type { Reply } from '../protocol/messages.js';
 import type { LockRange, Qid } from '../protocol/types.js';
@@ -6,6 +6,7 @@ import type { Session } from '../session/session.js';
 import type { Attachment } from './client.js';
 import type { Fid } from './fid.js';
 import { setattrBody } from './linux.js';
+import { walkEnd } from './wnames.js';
 
 /** A fid that is not what it was. */
 export interface Casualty {
@@ -122,7 +123,8 @@ async function walk(session: Session, root: number, newfid: number, names: reado
   let last: Qid | undefined;
   let at = 0;
   do {
-    const wnames = names.slice(at, at + MAXWELEM);
+    const end = walkEnd(names, at, session.msize);
+    const wnames = names.slice(at, end);
     const { wqids } = await session.request('Twalk', { fid: from, newfid, wnames }).catch(async (error: unknown) => {
       if (at > 0) await session.request('Tclunk', { fid: newfid }).catch(unlessLost);
       throw error;
@@ -134,7 +136,7 @@ async function walk(session: Session, root: number, newfid: number, names: reado
     }
     last = wqids[wqids.length - 1];
     from = newfid;
-    at += MAXWELEM;
+    at = end;
   } while (at < names.length);
   return last;
 }

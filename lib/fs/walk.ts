@@ -1,5 +1,6 @@
 import type { Fid } from '../client/fid.js';
 import type { RequestOptions } from '../client/verbs.js';
+import { walkEnd } from '../client/wnames.js';
 import { MAXWELEM, QTDIR, QTSYMLINK } from '../protocol/constants.js';
 import { ErrnoError, ProtocolError } from '../protocol/error.js';
 import type { Qid } from '../protocol/types.js';
@@ -170,7 +171,7 @@ export class Walker {
     let at = root;
     let size = MAXWELEM;
     for (let reached = 0; reached < names.length; ) {
-      const wnames = names.slice(reached, reached + size);
+      const wnames = names.slice(reached, Math.min(reached + size, walkEnd(names, reached, this.#context.client.session.msize)));
       const from = at;
       const { qids, next, error } = await this.#context.using(from, () =>
         this.#twalk(from, wnames, names.slice(0, reached + wnames.length), request),

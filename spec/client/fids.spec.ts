@@ -164,6 +164,21 @@ describe('a fid of our own server', () => {
     await fid.mkdir('last', 0o755, 0);
   });
 
+  test('walks names that are too long for one message together', async () => {
+    await using small = await Between.open({ msize: 4096 });
+    const names = Array.from({ length: 20 }, (_, index) => String.fromCharCode(97 + index).padEnd(128, '\u00e9'));
+    const at = [await small.client.root.clone()];
+    for (const name of names) {
+      await at.at(-1)?.mkdir(name, 0o755, 0);
+      at.push((await at.at(-1)?.walk([name])) as Fid);
+    }
+    expect(Buffer.byteLength(names[0] ?? '')).toBe(255);
+    for (const count of [15, 16, 17, 20]) {
+      await using fid = await small.client.root.walk(names.slice(0, count));
+      expect(fid.qid.path).toBe(at[count]?.qid.path);
+    }
+  });
+
   test.each([0, 1, 15, 16, 17, 31, 32, 39])('says ENOENT where name %i is missing, and why', async (index) => {
     const names = await tree(40);
     const wrong = names.toSpliced(index, 1, 'missing');
