@@ -6,6 +6,7 @@ import { Cookies } from './cookies.js';
 import { LockBook } from './lockbook.js';
 import { lockThrough } from './locking.js';
 import type { Place } from './place.js';
+import { renameFid, renameThrough } from './renaming.js';
 import { readSplit, writeSplit } from './transfer.js';
 import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
 import { walkEnd } from './wnames.js';
@@ -265,31 +266,13 @@ export class Fid {
   }
 
   /** Trename: gives this file the name `name` in `directory`. */
-  async rename(directory: Fid, name: string, options?: RequestOptions): Promise<void> {
-    await this.#told(this.client.verbs.rename(this, directory, name, options));
-    const old = this.names;
-    const parent = old.length === 0 ? undefined : this.#place.descend(['..']);
-    parent?.moved(old[old.length - 1] as string, directory.place, name);
+  rename(directory: Fid, name: string, options?: RequestOptions): Promise<void> {
+    return this.#told(renameFid(this, directory, name, options));
   }
 
   /** Trenameat, or Trename where the server has no Trenameat. */
-  async renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
-    // Where a fid has the new name, one of the old name tells whether the two are one file, of which the rename changes nothing (Place.moved).
-    const unclear = to.place.fileOf(newName) !== undefined && this.#place.fileOf(oldName) === undefined;
-    const looked = unclear ? await this.walk([oldName], options).catch(() => undefined) : undefined;
-    try {
-      await this.#told(this.client.verbs.renameat(this, oldName, to, newName, options), oldName);
-    } finally {
-      await looked?.clunk().catch(() => undefined);
-    }
-  }
-
-  /**
-   * For Verbs: the server has given what had the name `oldName` in this directory another one. At its reply and not later, whatever else there is to do: if the
-   * connection is lost meanwhile, its fids are looked for by the names they have now.
-   */
-  renamed(oldName: string, to: Fid, newName: string): void {
-    this.#place.moved(oldName, to.place, newName);
+  renameat(oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void> {
+    return this.#told(renameThrough(this, oldName, to, newName, options), oldName);
   }
 
   /** Tunlinkat, or Tremove where the server has no Tunlinkat. `flags`: AT_REMOVEDIR for a directory. */

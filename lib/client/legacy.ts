@@ -88,14 +88,14 @@ export const legacy: Verbs = {
     await rename(fid, directory, name, options);
   },
 
-  async renameat(from, oldName, to, newName, options) {
+  async renameat(from, oldName, to, newName, options, onRenamed) {
     // Twstat gives a new name, not a new place (stat(5)); mv(1) then copies.
     if (!isSame(from, to)) throw from.client.error('EXDEV', 'Twstat', from.path);
     const fid = await from.walk([oldName], options);
     try {
       if (oldName !== newName) {
         await rename(fid, to, newName, options);
-        from.renamed(oldName, to, newName);
+        onRenamed();
       }
     } finally {
       await fid.clunk();

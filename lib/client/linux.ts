@@ -81,12 +81,12 @@ export const linux: Verbs = {
     await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, options);
   },
 
-  async renameat(from, oldname, to, newname, options) {
+  async renameat(from, oldname, to, newname, options, onRenamed) {
     const { lacking } = from.client;
     if (!lacking.has('Trenameat')) {
       try {
         await from.client.request('Trenameat', { olddirfid: from.number, oldname, newdirfid: to.number, newname }, options);
-        from.renamed(oldname, to, newname);
+        onRenamed();
         return;
       } catch (error) {
         if (!isUnsupported(error)) throw error;
@@ -97,7 +97,7 @@ export const linux: Verbs = {
     const fid = await from.walk([oldname], options);
     try {
       await linux.rename(fid, to, newname, options);
-      from.renamed(oldname, to, newname);
+      onRenamed();
     } finally {
       await fid.clunk();
     }

@@ -1,3 +1,4 @@
+import { QTDIR } from '../protocol/constants.js';
 import type { Qid } from '../protocol/types.js';
 
 /** A fid, as far as its place looks at it. */
@@ -81,6 +82,11 @@ export class Place {
     }
   }
 
+  /** The directory of this place, and its name there; undefined for the root. */
+  above(): { parent: Place; name: string } | undefined {
+    return this.#parent && { parent: this.#parent, name: this.#name };
+  }
+
   /** Which file has that name here, if a fid tells. */
   fileOf(name: string): Qid | undefined {
     const child = this.#children?.get(name);
@@ -102,11 +108,20 @@ export class Place {
     if (parent !== undefined && parent.#children?.get(this.#name) === this) parent.removed(this.#name);
   }
 
-  /** What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone; but of two names of one file rename(2) leaves both. */
-  moved(oldName: string, to: Place, newName: string): void {
+  /** Whether the two names seem to be of one file, by its qid: a directory has one name only. */
+  isOne(oldName: string, to: Place, newName: string): boolean {
+    const [file, other] = [this.fileOf(oldName), to.fileOf(newName)];
+    if (file === undefined || other === undefined || file.path !== other.path) return false;
+    return ((file.type | other.type) & QTDIR) === 0;
+  }
+
+  /**
+   * What had the name `oldName` here has the name `newName` in `to` now, and what had that is gone; but of two names of one file rename(2) leaves both. `two`: it is
+   * known not to be one, whatever its qid says.
+   */
+  moved(oldName: string, to: Place, newName: string, two = false): void {
     if (to === this && oldName === newName) return;
-    const file = this.fileOf(oldName);
-    if (file !== undefined && file.path === to.fileOf(newName)?.path) return;
+    if (!two && this.isOne(oldName, to, newName)) return;
     to.removed(newName);
     const child = this.#children?.get(oldName);
     if (child === undefined) return;

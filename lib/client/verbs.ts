@@ -46,7 +46,11 @@ export interface Verbs {
   mkdir(fid: Fid, name: string, mode: number, gid: number, options?: RequestOptions): Promise<Qid>;
   link(directory: Fid, name: string, target: Fid, options?: RequestOptions): Promise<void>;
   rename(fid: Fid, directory: Fid, name: string, options?: RequestOptions): Promise<void>;
-  renameat(from: Fid, oldName: string, to: Fid, newName: string, options?: RequestOptions): Promise<void>;
+  /**
+   * `onRenamed` is called at the reply and not later, whatever else there is to do: if the connection is lost meanwhile, what has moved is looked for by the names it
+   * has now.
+   */
+  renameat(from: Fid, oldName: string, to: Fid, newName: string, options: RequestOptions | undefined, onRenamed: () => void): Promise<void>;
   unlinkat(directory: Fid, name: string, flags: number, options?: RequestOptions): Promise<void>;
   fsync(fid: Fid, datasync: boolean, options?: RequestOptions): Promise<void>;
   /** `onGivenUp` is told at once where it ends without an answer, and later whether the server has granted it all the same. */
