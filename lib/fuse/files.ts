@@ -12,6 +12,7 @@ import { dropPrivilegeBits } from './node-operations.js';
 import type { Node } from './nodes.js';
 import type { Pin } from './pins.js';
 
+const EIO = -5;
 const EFBIG = -27;
 const ENOTTY = -25;
 const EOPNOTSUPP = -95;
@@ -115,20 +116,23 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       if (!Number.isSafeInteger(end)) return EFBIG;
       bridge.changed(node);
       if (end > node.written) node.written = end;
+      // What the kernel writes of its pages it would take as its own error, and it keeps those for everybody who has the file mapped.
+      const page = (writeFlags & WRITE_CACHE) !== 0;
       const { error } = handle;
-      if (error !== undefined) {
+      if (error !== undefined && !page) {
         handle.error = undefined;
         throw error;
       }
       const drop = (writeFlags & WRITE_KILL_SUIDGID) !== 0 ? dropPrivilegeBits(node, pin.fid, request.options) : undefined;
-      if (!handle.behind) {
+      if (!handle.behind || page) {
         const bytes = data.keep();
-        const page = (writeFlags & WRITE_CACHE) !== 0 && (handle.flags & L_O_APPEND) !== 0;
         return (async () => {
           if (drop !== undefined) await drop;
           if (node.behind?.busy) await node.behind.idle(request.signal);
-          const { fid } = page ? await pagesOf(handle) : pin;
+          const { fid } = page && (handle.flags & L_O_APPEND) !== 0 ? await pagesOf(handle) : pin;
           const count = await written(node, fid.write(bytes, offset, request.options));
+          // The kernel does not look how much of a page was taken.
+          if (page && count < bytes.length) return EIO;
           return inStep(handle, offset, count, count);
         })();
       }

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { F_UNLCK, F_WRLCK, ROOT_ID, WRITE_KILL_SUIDGID } from '../../lib/fuse/kernel/constants.js';
+import { F_UNLCK, F_WRLCK, ROOT_ID, WRITE_CACHE, WRITE_KILL_SUIDGID } from '../../lib/fuse/kernel/constants.js';
 import { Request } from '../../lib/fuse/kernel/request.js';
 import { LOCK_TYPE_UNLCK } from '../../lib/protocol/constants.js';
 import { door } from '../support/gated.js';
@@ -29,6 +29,26 @@ test('an error of a write that was answered early is told by the next one, once,
   await world.flush(nodeid, fh);
   world.hold = () => undefined;
   expect(await world.read(nodeid, fh)).toBe('Content');
+  await world.release(nodeid, fh);
+});
+
+test('a page of a mapping is on the server before the kernel hears so, which keeps its error for everybody who has the file mapped', async () => {
+  await using world = await Kernelless.begin({ writeBehind: true });
+  const { nodeid } = await world.lookup('f');
+  const { fh } = await world.open(nodeid, RDWR);
+  const full = (method: string) => (method === 'write' ? ENOSPC() : undefined);
+  world.hold = full;
+  await expect(world.write(nodeid, fh, 0, 'x', WRITE_CACHE)).rejects.toMatchObject({ code: 'ENOSPC' });
+  // And an error of a write(2) is no page's, which is written all the same.
+  await world.write(nodeid, fh, 0, 'x');
+  await expect.poll(() => world.bridge.tree.nodes.get(nodeid).behind?.busy).toBe(false);
+  world.hold = () => undefined;
+  await world.write(nodeid, fh, 0, 'C', WRITE_CACHE);
+  await expect(world.flush(nodeid, fh)).rejects.toMatchObject({ code: 'ENOSPC' });
+  expect(await world.read(nodeid, fh)).toBe('Content');
+  // A part of a page is not the page.
+  vi.spyOn(world.bridge.files.get(fh).pin.fid, 'write').mockResolvedValue(1);
+  await expect(world.write(nodeid, fh, 0, 'two', WRITE_CACHE)).rejects.toMatchObject({ errno: -5 });
   await world.release(nodeid, fh);
 });
 
