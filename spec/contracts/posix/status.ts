@@ -151,7 +151,7 @@ const reading = group('readdir: entries', (t) => {
     t.gives(`what is ${what} after the directory was opened`, change(), 'ok');
     const name = what === 'made' ? 'since' : what === 'linked' ? 'linked' : 'moved';
     const list = listing(t.sys, kept);
-    t.equal('is so when it is first listed', typeof list !== 'number' && names(list).includes(name), there);
+    t.equal(`what is ${what} is so when it is first listed`, typeof list !== 'number' && names(list).includes(name), there);
     t.close(kept);
   }
   t.gives('ENOTDIR for a file', t.sys.getdents64(t.open(t.file(), O.RDONLY), Buffer.alloc(1024), 1024), 'ENOTDIR');
