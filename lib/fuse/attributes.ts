@@ -11,7 +11,7 @@ import {
   S_IFSOCK,
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
-import type { Attributes } from '../protocol/types.js';
+import type { Attributes, Timespec } from '../protocol/types.js';
 import type { Attr } from './kernel/structs.js';
 import type { Node } from './nodes.js';
 
@@ -57,6 +57,15 @@ export function remember(node: Node, { mode, nlink, uid, gid, size, mtime }: Att
 /** Whether the kernel was told other things of it. */
 export function differs(node: Node, { size, mtime }: Attributes): boolean {
   return node.size !== size || node.sec !== mtime.sec || node.nsec !== mtime.nsec;
+}
+
+/** Two changes of a file this close to each other, in ms, may leave the same times behind. */
+const TICK = 1000;
+
+/** Whether that is so shortly ago that what happens now might be of the same time. */
+export function isFresh({ sec, nsec }: Timespec): boolean {
+  const age = Date.now() - (sec * 1000 + nsec / 1e6);
+  return age < TICK && age > -TICK;
 }
 
 /** What a file that was just created must look like; the kernel is told to ask again before it relies on it. */

@@ -127,7 +127,7 @@ export class Bridge {
   ): Promise<{ node: Node; attributes: Attributes; reply: EntryReply }> {
     const { options } = request;
     try {
-      const node = await this.tree.nodeFor(parent, name, fid.qid, attributes.nlink, (fid.qid.type & QTDIR) !== 0, user, options);
+      const node = await this.tree.nodeFor(parent, name, fid.qid, attributes, (fid.qid.type & QTDIR) !== 0, user, options);
       let latest = attributes;
       if (node.behind?.busy) {
         // The kernel would take the size without what is on its way for the true one.

@@ -14,7 +14,7 @@ import {
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
-import { differs, remember, WANTED } from './attributes.js';
+import { differs, isFresh, remember, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
@@ -26,8 +26,6 @@ import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
 import { staleIfGone } from './tree.js';
 
-/** Two changes of a file this close to each other, in ms, may leave the same times behind. */
-const TICK = 1000;
 /** O_DIRECT as the kernel of this host has it (open(2)). */
 const O_DIRECT = process.arch === 'arm64' || process.arch === 'arm' ? 0o200000 : 0o40000;
 
@@ -285,6 +283,5 @@ function unchanged(seen: Seen | undefined, { size, mtime, qid }: Attributes): bo
 }
 
 function seenNow({ size, mtime, qid }: Attributes): Seen {
-  const age = Date.now() - (mtime.sec * 1000 + mtime.nsec / 1e6);
-  return { size, sec: mtime.sec, nsec: mtime.nsec, version: qid.version, fresh: age < TICK && age > -TICK };
+  return { size, sec: mtime.sec, nsec: mtime.nsec, version: qid.version, fresh: isFresh(mtime) };
 }

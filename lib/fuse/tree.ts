@@ -1,8 +1,8 @@
 import type { Client, Fid, RequestOptions } from '../client/index.js';
 import { NONUNAME } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
-import type { Qid } from '../protocol/types.js';
-import { WANTED } from './attributes.js';
+import type { Attributes, Qid, Timespec } from '../protocol/types.js';
+import { isFresh, WANTED } from './attributes.js';
 import { unlessKilled } from './interrupts.js';
 import type { Request } from './kernel/request.js';
 import { type Node, Nodes } from './nodes.js';
@@ -258,16 +258,17 @@ export class Tree {
     clearTimeout(timer);
   }
 
-  /** What a walk gave, as a node: the one that is known for it, or a new one. `nlink` as getattr told it. */
+  /** What a walk gave, as a node: the one that is known for it, or a new one. `attributes` as getattr told them. */
   async nodeFor(
     parent: Node,
     name: string,
     qid: Qid,
-    nlink: number,
+    attributes: Pick<Attributes, 'nlink' | 'mtime'>,
     directory: boolean,
     user: number,
     options?: RequestOptions,
   ): Promise<Node> {
+    const { nlink, mtime } = attributes;
     const clear = this.clearFor(parent, name, qid, nlink, directory);
     if (clear !== undefined) return clear;
     const known = this.nodes.find(qid);
@@ -275,7 +276,7 @@ export class Tree {
     if (known === undefined || link === undefined) return this.nodes.add(qid);
     if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
     this.nodes.unlink(link.parent, link.name);
-    if (!directory || (await this.#isStill(known, options))) return known;
+    if (!directory || (await this.#isStill(known, mtime, options))) return known;
     // What the kernel believes to be in the one that is gone must not be found in the other.
     this.nodes.orphan(known);
     return this.nodes.add(qid);
@@ -283,16 +284,17 @@ export class Tree {
 
   /**
    * Whether a node that has lost its name is the file it was, as far as one of its fids can tell: a server that keeps no more than paths in them lets a
-   * directory's inode number be used again. Without fids nobody has used it for long.
+   * directory's inode number be used again. Without fids nobody has used it for long. Where the fids lead nowhere it may have been moved with a
+   program's working directory in it: one that has not been changed since it was last seen, nor within the time that making another takes, is no other.
    */
-  async #isStill(node: Node, options: RequestOptions | undefined): Promise<boolean> {
+  async #isStill(node: Node, mtime: Timespec, options: RequestOptions | undefined): Promise<boolean> {
     for (const pin of node.pins?.values() ?? []) {
       pin.hold();
       try {
         return node.is((await pin.fid.getattr(WANTED, options)).qid);
       } catch (error) {
         if (staleIfGone(error) === error && (error as NodeJS.ErrnoException).code !== 'ESTALE') throw error;
-        return false;
+        return node.sec === mtime.sec && node.nsec === mtime.nsec && !isFresh(mtime);
       } finally {
         pin.drop();
       }

@@ -559,6 +559,29 @@ describe('a directory with a new name', () => {
     expect((await lookup(ROOT_ID, 'moved')).nodeid).toBe(moved.nodeid);
   });
 
+  test('is the one it was, if its fids are paths, when it has not been changed for longer than it takes to make another', async () => {
+    await client.root.walk(['d']).then(async (fid) => {
+      await fid.setattr({ mtime: { sec: 1_000_000, nsec: 5 } });
+      await fid.clunk();
+    });
+    for (const [to, nsec] of [
+      ['moved', 5],
+      ['changed', 6],
+    ] as const) {
+      const from = to === 'moved' ? 'd' : 'moved';
+      const d = await lookup(ROOT_ID, from);
+      const old = bridge.tree.nodes.get(d.nodeid);
+      const [pin] = old.pins?.values() ?? [];
+      await client.root.renameat(from, client.root, to);
+      vi.spyOn(pin?.fid ?? client.root, 'getattr').mockRejectedValueOnce(new ErrnoError('ENOENT'));
+      await using fid = await client.root.walk([to]);
+      await fid.setattr({ mtime: { sec: 1_000_000, nsec } });
+      const moved = await lookup(ROOT_ID, to);
+      if (nsec === 5) expect(moved.nodeid).toBe(d.nodeid);
+      else expect(moved.nodeid).not.toBe(d.nodeid);
+    }
+  });
+
   test('is not known, if nobody can tell', async () => {
     const d = await lookup(ROOT_ID, 'd');
     const [pin] = bridge.tree.nodes.get(d.nodeid).pins?.values() ?? [];
@@ -587,7 +610,14 @@ describe('a server that is not to be trusted', () => {
     const one = await lookup(ROOT_ID, 'one');
     const { nodes } = bridge.tree;
     const first = nodes.get(one.nodeid);
-    const second = await bridge.tree.nodeFor(nodes.root, 'two', { type: first.type, version: 0, path: first.path }, 1, false, -1);
+    const second = await bridge.tree.nodeFor(
+      nodes.root,
+      'two',
+      { type: first.type, version: 0, path: first.path },
+      { nlink: 1, mtime: { sec: 0, nsec: 0 } },
+      false,
+      -1,
+    );
     expect(second).not.toBe(first);
     expect(second.ino).not.toBe(first.ino);
     // Renamed by somebody else: the old name is gone.
