@@ -13,7 +13,7 @@ import {
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes, Timespec } from '../protocol/types.js';
 import type { Attr } from './kernel/structs.js';
-import type { Node } from './nodes.js';
+import type { Node, Seen } from './nodes.js';
 
 /** What is asked of every file: the time of its birth too, which the kernel asks for by itself after it has looked a file up. */
 export const WANTED = GETATTR_BASIC | GETATTR_BTIME;
@@ -66,6 +66,22 @@ const TICK = 1000;
 export function isFresh({ sec, nsec }: Timespec): boolean {
   const age = Date.now() - (sec * 1000 + nsec / 1e6);
   return age < TICK && age > -TICK;
+}
+
+/** Whether a file is as it was when its pages began to be cached, as far as can be told. */
+export function unchanged(seen: Seen | undefined, { size, mtime, qid }: Attributes): boolean {
+  return (
+    seen !== undefined &&
+    !seen.fresh &&
+    seen.size === size &&
+    seen.sec === mtime.sec &&
+    seen.nsec === mtime.nsec &&
+    seen.version === qid.version
+  );
+}
+
+export function seenNow({ size, mtime, qid }: Attributes): Seen {
+  return { size, sec: mtime.sec, nsec: mtime.nsec, version: qid.version, fresh: isFresh(mtime) };
 }
 
 /** What a file that was just created must look like; the kernel is told to ask again before it relies on it. */

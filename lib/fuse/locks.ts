@@ -11,6 +11,7 @@ import {
   LOCK_TYPE_WRLCK,
 } from '../protocol/constants.js';
 import type { LockRange } from '../protocol/types.js';
+import { differs, seenNow, unchanged, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import type { FileHandle } from './handles.js';
 import { F_RDLCK, F_UNLCK, F_WRLCK } from './kernel/constants.js';
@@ -175,6 +176,7 @@ export class Locks {
       for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
         const status = await fid.lock(range, wait ? LOCK_FLAGS_BLOCK : 0, options);
         if (status === LOCK_SUCCESS) {
+          if (!unlocking) await this.#renew(node, fid, options);
           const there = owner.fids.get(node);
           if (there !== undefined) there.granted = true;
           return 0;
@@ -191,6 +193,26 @@ export class Locks {
     } finally {
       if (owner.fids.size === 0) this.#forget(key, owner, node);
     }
+  }
+
+  /**
+   * Whoever gets a lock finds what was written under it before, wherever that was: what the kernel has cached of the file may be older than that. Pages of a
+   * mapping that are dirty go to the server first.
+   */
+  async #renew(node: Node, fid: Fid, options: RequestOptions): Promise<void> {
+    const bridge = this.#bridge;
+    if (bridge.options.cache !== 'open') return;
+    const told = await fid.getattr(WANTED, options).catch((error: Error) => {
+      if (error.name === 'AbortError') throw error;
+      return undefined;
+    });
+    const seen = told !== undefined && node.is(told.qid) ? told : undefined;
+    if (seen !== undefined && !differs(node, seen) && unchanged(node.seen, seen)) return;
+    bridge.changed(node);
+    const cached = [...(node.handles ?? [])].some((handle) => handle.cached);
+    if (!cached) return bridge.invalidate(node);
+    node.seen = seen === undefined ? undefined : seenNow(seen);
+    await bridge.dropPages(node, 0, 0);
   }
 
   async #getlk(node: Node, { fh, owner: key, lock }: Body<'getlk'>, request: Request): Promise<FileLock> {

@@ -14,13 +14,13 @@ import {
 } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
-import { differs, isFresh, remember, WANTED } from './attributes.js';
+import { differs, remember, seenNow, unchanged, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { dropPrivilegeBits } from './node-operations.js';
-import type { Link, Node, Seen } from './nodes.js';
+import type { Link, Node } from './nodes.js';
 import type { BridgeOptions } from './options.js';
 import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
@@ -269,19 +269,4 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
  */
 function hasNoTrueSize({ mode, size, blocks }: Attributes): boolean {
   return (mode & S_IFMT) === S_IFREG && (size === 0 || (size === 4096 && blocks === 0));
-}
-
-function unchanged(seen: Seen | undefined, { size, mtime, qid }: Attributes): boolean {
-  return (
-    seen !== undefined &&
-    !seen.fresh &&
-    seen.size === size &&
-    seen.sec === mtime.sec &&
-    seen.nsec === mtime.nsec &&
-    seen.version === qid.version
-  );
-}
-
-function seenNow({ size, mtime, qid }: Attributes): Seen {
-  return { size, sec: mtime.sec, nsec: mtime.nsec, version: qid.version, fresh: isFresh(mtime) };
 }

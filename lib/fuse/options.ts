@@ -2,8 +2,8 @@ import type { Access } from './tree.js';
 
 /**
  * How much the kernel may keep. `none`: nothing, every read and write reaches the server. `open`: names and attributes for a second; a file's pages
- * between opens while it stays unchanged; what a closed file held is what the next open sees. `loose`: everything for long, writes
- * gather: for one client alone.
+ * between opens while it stays unchanged; what a closed file held is what the next open sees, and what was written under a lock is what the next one
+ * to get it sees. `loose`: everything for long, writes gather: for one client alone.
  */
 export type CacheMode = 'none' | 'open' | 'loose';
 

@@ -53,6 +53,33 @@ requires(
     expect(await shell(script)).toBe('seen\n');
   });
 
+  it('show whoever gets a lock what was written under it before, through a file that both keep open', async () => {
+    const script = `
+      const fs = require('fs'), { spawnSync } = require('child_process');
+      const ends = process.argv.slice(1).map((at) => fs.openSync(at + '/counted', 'a+'));
+      const files = process.argv.slice(1).map((at) => fs.openSync(at + '/counted', 'r+'));
+      const flock = (fd, how) => {
+        if (spawnSync('flock', [how, '3'], { stdio: ['ignore', 'inherit', 'inherit', fd] }).status !== 0) throw new Error('flock');
+      };
+      const read = (fd) => {
+        const line = Buffer.alloc(8);
+        fs.readSync(fd, line, 0, 8, 0);
+        return Number(line.toString());
+      };
+      fs.writeSync(files[0], '00000000', 0);
+      for (const fd of files) read(fd);
+      for (let i = 0; i < 20; i++) {
+        const fd = files[i % 2];
+        flock(fd, '-x');
+        const [count, size] = [read(fd), fs.fstatSync(fd).size];
+        if (count !== i || size !== 8 + i) throw new Error(\`\${i}: reads \${count}, \${size} bytes\`);
+        fs.writeSync(fd, String(i + 1).padStart(8, '0'), 0);
+        fs.writeSync(ends[i % 2], '.');
+        flock(fd, '-u');
+      }`;
+    await run(process.execPath, ['-e', script, one, other]);
+  });
+
   it('know the same access control lists', async () => {
     const script = 'touch "$1/acl"; setfacl -m u:1234:rw,g:77:r "$1/acl"; getfacl -cn "$2/acl"';
     expect((await shell(script)).trim().split('\n')).toEqual([

@@ -116,6 +116,40 @@ test('locks end with the close of who holds them, and with the file that they we
   await world.release(nodeid, other.fh);
 });
 
+test('with a lock the kernel drops what it has cached, unless that is how the file still is', async () => {
+  await using world = await Kernelless.begin();
+  const OLD = { mtime: { sec: 1_000_000, nsec: 5 } };
+  let told: Parameters<typeof telling>[0] = () => OLD;
+  telling(() => told());
+  const pages = vi.spyOn(world.bridge, 'dropPages');
+  const attributes = vi.spyOn(world.bridge, 'invalidate');
+  const { nodeid } = await world.lookup('f');
+  const { fh } = await world.open(nodeid, RDWR);
+  const lock = (type: number) => world.ask('setlk', nodeid, { fh, owner: 1n, lock: { start: 0, end: 9, type, pid: 1 }, lkFlags: 0 });
+  await lock(F_WRLCK);
+  expect(pages).not.toHaveBeenCalled();
+  // Somebody else has had the lock meanwhile.
+  told = () => ({ mtime: { sec: 1_000_000, nsec: 6 } });
+  await lock(F_UNLCK);
+  expect(pages).not.toHaveBeenCalled();
+  await lock(F_WRLCK);
+  expect(pages).toHaveBeenCalledExactlyOnceWith(world.bridge.tree.nodes.get(nodeid), 0, 0);
+  // Changed so shortly ago that its times need not tell.
+  told = () => ({ mtime: { sec: Math.floor(Date.now() / 1000), nsec: 0 } });
+  for (const _ of [1, 2]) {
+    pages.mockClear();
+    await lock(F_WRLCK);
+    expect(pages).toHaveBeenCalledOnce();
+  }
+  // Nobody has pages of it, and attributes everybody.
+  world.bridge.files.get(fh).cached = false;
+  pages.mockClear();
+  attributes.mockClear();
+  await lock(F_WRLCK);
+  expect([pages.mock.calls.length, attributes.mock.calls.length]).toEqual([0, 1]);
+  await world.release(nodeid, fh);
+});
+
 test('a write by an ordinary user takes the privileges from a file, before it is answered', async () => {
   await using world = await Kernelless.begin();
   // A server that leaves that to its clients.
