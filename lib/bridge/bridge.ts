@@ -2,7 +2,7 @@ import { MIN_MSIZE, NOTAG } from '../protocol/constants.js';
 import { u16At, u32At } from '../protocol/cursor.js';
 import { ProtocolError } from '../protocol/error.js';
 import { messages } from '../protocol/messages.js';
-import type { Server } from '../server/index.js';
+import type { Connection, Server } from '../server/index.js';
 import { Session, type SessionOptions } from '../session/index.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import { Lane } from './lane.js';
@@ -44,6 +44,8 @@ export class Bridge implements Receiver {
   readonly #options: BridgeOptions;
   /** Undefined where nothing is served. */
   #serving: Lane | undefined;
+  /** What answers there; undefined where the server turned it away. */
+  #connection: Connection | undefined;
   #asking: Lane | undefined;
   #outstanding = new Outstanding(OUTSTANDING);
   #turn = 0;
@@ -70,6 +72,9 @@ export class Bridge implements Receiver {
   #mayFollow = false;
   #heardTversion = false;
   #over = false;
+  #closing: Promise<void> | undefined;
+  /** The serving lane has ended. */
+  #onServed: (() => void) | undefined;
   #error: Error | undefined;
   /** Why this side has closed the stream. */
   #refusal: Error | undefined;
@@ -92,7 +97,7 @@ export class Bridge implements Receiver {
     const { server } = this.#options;
     if (server === undefined) return undefined;
     const lane = this.#newLane('serving');
-    server.serve(lane);
+    this.#connection = server.serve(lane);
     return lane;
   }
 
@@ -102,7 +107,7 @@ export class Bridge implements Receiver {
     this.#heardTversion = false;
     this.#asking?.end(error);
     this.#serving?.end(error);
-    this.#serving = this.#serve();
+    if (this.#closing === undefined) this.#serving = this.#serve();
   }
 
   #newLane(role: string): Lane {
@@ -244,7 +249,9 @@ export class Bridge implements Receiver {
     this.#lane = type % 2 === 0 ? this.#request(type) : this.#reply(type, u16At(bytes, at + 5));
   }
 
-  #request(type: number): Lane {
+  #request(type: number): Lane | undefined {
+    // It comes too late, and is no reason to break off what is still on its way.
+    if (this.#closing !== undefined && this.#serving?.ended) return undefined;
     if (this.#serving === undefined || this.#serving.ended) throw new ProtocolError('a request, but nothing is served here', 'type', 4);
     if (type === TVERSION) this.#peerBegins();
     return this.#serving;
@@ -297,6 +304,7 @@ export class Bridge implements Receiver {
    * what it was to write. A stream that cannot let go of it goes with it.
    */
   #takeBack(lent: boolean): void {
+    if (this.#serving?.ended) this.#onServed?.();
     if (this.#over) return;
     if (this.#transport.copyQueued !== undefined) this.#transport.copyQueued();
     else if (lent) this.#transport.destroy(new Error('a conversation ended under what it was sending'));
@@ -319,9 +327,26 @@ export class Bridge implements Receiver {
     this.#tellDone(error);
   }
 
-  /** Ends the stream once it has written what it took; what a blocked stream has not taken yet is not sent. Idempotent. */
+  /**
+   * Answers what the peer has asked, as long as the server's limits say, then ends the stream once it has written that. What this side has asked and a
+   * blocked stream has not taken yet is not sent. Idempotent.
+   */
   close(): Promise<void> {
-    return this.#transport.close();
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const connection = this.#connection;
+    if (connection !== undefined && this.#serving?.ended === false) {
+      const served = new Promise<void>((resolve) => {
+        this.#onServed = resolve;
+      });
+      // It may wait longer for a call that hangs in a dead disk, which nothing here depends on.
+      void connection.stop();
+      await served;
+    }
+    await this.#transport.close();
   }
 
   destroy(error?: Error): void {

@@ -9,6 +9,7 @@ import { Session } from '../../lib/session/session.js';
 import { listen } from '../../lib/transport/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
 import type { Receiver } from '../../lib/transport/transport.js';
+import { turns } from '../contracts/transport.js';
 import { startProxy } from '../support/proxy.js';
 import { Random } from '../support/random.js';
 import { TemporaryDirectory } from '../support/temporary.js';
@@ -273,6 +274,63 @@ it('a link dials again, and clients on both of its sides go on', async () => {
     expect(client.recovery?.casualties).toBe(0);
     expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
   }
+});
+
+describe('closing', () => {
+  /** A bridge that serves, and a client at its other end that whose requests have been taken, but whose answers do not all go on the way at once. */
+  async function asked(server: Server) {
+    const [near, far] = memoryPair({ backlog: 256 * 1024 });
+    const bridge = new Bridge(near, { server });
+    cleanups.push(() => bridge.destroy());
+    const client = await attached(Session.open(far));
+    const fid = await client.root.clone();
+    await fid.create('file', L_O_RDWR | L_O_CREAT, 0o644, 0);
+    const data = Buffer.alloc(512 * 1024, 7);
+    await fid.write(data, 0);
+    far.pause();
+    const reads = Promise.allSettled([1, 2, 3].map(() => fid.read(Buffer.alloc(data.length), 0)));
+    await turns();
+    return { bridge, client, fid, reads, resume: () => far.resume(), size: data.length };
+  }
+
+  it('lets the peer have the answers to what it had asked', async () => {
+    const { bridge, client, reads, resume, size } = await asked(served());
+    const closing = bridge.close();
+    expect(bridge.close()).toBe(closing);
+    // Too late, and no reason to break off the rest.
+    const late = Promise.allSettled([client.root.getattr()]);
+    await turns();
+    resume();
+    for (const outcome of await reads) expect(outcome).toEqual({ status: 'fulfilled', value: size });
+    await closing;
+    expect(await bridge.done).toBeUndefined();
+    expect(await late).toMatchObject([{ status: 'rejected', reason: { name: 'ConnectionLostError' } }]);
+  });
+
+  it('waits no longer for a peer that takes nothing than the server does', async () => {
+    const server = new Server({ exports: { '/': new MemoryBackend() }, limits: { grace: 1 } });
+    cleanups.push(() => server.close());
+    const { bridge, reads } = await asked(server);
+    const closing = bridge.close();
+    await expect.poll(() => server.connections.length).toBe(0);
+    bridge.destroy();
+    await closing;
+    for (const outcome of await reads) expect(outcome).toMatchObject({ status: 'rejected' });
+    expect(server.buffersLent).toBe(0);
+  });
+
+  it('ends at once where nothing is served, or the peer has been turned away', async () => {
+    const full = new Server({ limits: { maxConnections: 1 } });
+    cleanups.push(() => full.close());
+    full.serve(memoryPair()[0]);
+    for (const server of [undefined, full]) {
+      const [near, far] = memoryPair();
+      far.start({ target: () => new Uint8Array(1), filled: () => {}, push: () => {}, drained: () => {}, closed: () => {} });
+      const bridge = new Bridge(near, { server });
+      await bridge.close();
+      expect(await bridge.done).toBeUndefined();
+    }
+  });
 });
 
 describe('a channel without connections', () => {
