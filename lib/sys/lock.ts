@@ -1,3 +1,5 @@
+import { declare, lazy, outcome, SystemError } from './libc.js';
+
 /** fcntl(2) commands of open file description locks; the same on every 64-bit Linux. */
 export const F_OFD_GETLK = 36;
 export const F_OFD_SETLK = 37;
@@ -29,4 +31,17 @@ export function readFlock(view: DataView): { type: number; start: number; length
     length: view.getUint32(16, true) + view.getUint32(20, true) * HIGH,
     pid: view.getInt32(24, true),
   };
+}
+
+const calls = lazy(() => ({ flock: declare<(fd: number, operation: number) => number>('int flock(int, int)') }));
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const EAGAIN = 11;
+
+/** flock(2), exclusive, without waiting: false if somebody else has it. It goes with the descriptor, or the process. */
+export function tryLock(fd: number): boolean {
+  const result = outcome(calls().flock(fd, LOCK_EX | LOCK_NB));
+  if (result === -EAGAIN) return false;
+  if (result < 0) throw new SystemError(result, 'flock');
+  return true;
 }

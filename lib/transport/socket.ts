@@ -2,6 +2,7 @@ import { lstat, readFile, unlink } from 'node:fs/promises';
 import { createServer, connect as netConnect, type Server, type Socket, type SocketConstructorOpts } from 'node:net';
 import { type ConnectionOptions, type TlsOptions, connect as tlsConnect, createServer as tlsCreateServer } from 'node:tls';
 import { addressName, formatAddress, type TcpAddress, type TlsAddress, type UnixAddress } from './address.js';
+import { whileAlone } from './alone.js';
 import { abortError, codeOf, TransportError, wrapError } from './error.js';
 import { type StreamOptions, StreamTransport } from './stream.js';
 import type { Listener, Transport } from './transport.js';
@@ -201,16 +202,20 @@ function bind(server: Server, where: { path: string } | { port: number; host?: s
 }
 
 /**
- * Listens on a unix socket whose file may be left over: it is removed only if it is a socket and a connection to it is refused.
+ * Listens on a unix socket whose file may be left over: it is removed only if it is a socket and a connection to it is refused. Of several who begin at once,
+ * one at a time: a socket that is bound already refuses connections until somebody listens, and a name that was left over is another's by the time it is removed.
  */
-export async function replacingStale(address: UnixAddress, listen: () => Promise<void>): Promise<void> {
-  try {
-    await listen();
-  } catch (error) {
-    if (codeOf(error) !== 'EADDRINUSE' || !(await stale(address))) throw error;
-    await unlink(address.path);
-    await listen();
-  }
+export function replacingStale(address: UnixAddress, listen: () => Promise<void>): Promise<void> {
+  return whileAlone(address.path, async (alone) => {
+    try {
+      await listen();
+    } catch (error) {
+      const safe = alone || process.platform !== 'linux';
+      if (codeOf(error) !== 'EADDRINUSE' || !safe || !(await stale(address))) throw error;
+      await unlink(address.path);
+      await listen();
+    }
+  });
 }
 
 async function stale(address: UnixAddress): Promise<boolean> {

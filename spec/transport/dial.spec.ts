@@ -112,6 +112,48 @@ for (const polled of process.platform === 'linux' ? [false, true] : [false]) {
       expect(readFileSync(path, 'utf8')).toBe('precious');
     });
 
+    test('of several who find a stale socket file at once, one listens there and is reached', async () => {
+      const directory = temporaryDirectory();
+      const path = join(directory, 'sock');
+      for (let round = 0; round < 3; round++) {
+        const code = 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))';
+        await once(spawn(process.execPath, ['-e', code, path]), 'exit');
+        expect(existsSync(path)).toBe(true);
+        const reached: number[] = [];
+        const takes = (index: number) => (transport: Transport) => {
+          reached.push(index);
+          transport.destroy();
+        };
+        const outcomes = await Promise.allSettled(
+          Array.from({ length: 8 }, (_, index) => listen(`unix:${path}`, takes(index), { polled })),
+        );
+        const winners = outcomes.flatMap((outcome, index) => (outcome.status === 'fulfilled' ? [{ index, listener: outcome.value }] : []));
+        expect(winners).toHaveLength(1);
+        for (const outcome of outcomes) {
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'EADDRINUSE' });
+        }
+        expect(readdirSync(directory)).toEqual(['sock']);
+        // The others have asked whether anybody is there.
+        const before = reached.length;
+        const client = new Sink(await dial(`unix:${path}`, { polled })).start();
+        await client.until(() => client.ended);
+        await eventually(() => reached.length > before);
+        expect(new Set(reached)).toEqual(new Set(winners.map(({ index }) => index)));
+        await client.close();
+        for (const { listener } of winners) await listener.close();
+        expect(readdirSync(directory)).toEqual([]);
+      }
+    });
+
+    test('a lock file that a process left behind is no hindrance', async () => {
+      const directory = temporaryDirectory();
+      const path = join(directory, 'sock');
+      writeFileSync(`${path}.lock`, '');
+      const listener = await listen(`unix:${path}`, () => {}, { polled });
+      await listener.close();
+      expect(readdirSync(directory)).toEqual([]);
+    });
+
     test('a listener tells the port it got; closing it keeps what is connected', async () => {
       let server: Transport | undefined;
       const listener = await listen('tcp://127.0.0.1:0', (transport) => (server = transport), { polled });
