@@ -20,6 +20,8 @@ interface Message {
   readonly parts: readonly Uint8Array[];
   readonly bytes: number;
   readonly sent: (() => void) | undefined;
+  /** Parts of it are a caller's, or a pool's, until it is written. */
+  readonly lent: boolean;
 }
 
 /** Bytes waiting to be sent in one direction above which its sender is held back. */
@@ -41,7 +43,7 @@ export class Lane implements Transport {
   /** Messages up to and with the last Tflush in the outbox. */
   #urgent = 0;
   #outBytes = 0;
-  /** Messages on their way that hold data of a caller's: Twrites. */
+  /** Messages that the stream has and that hold what is somebody's: the data of a Twrite, a server's buffer. */
   #lent = 0;
   #held = false;
   readonly #inbox: { bytes: Uint8Array; end: number }[] = [];
@@ -82,7 +84,8 @@ export class Lane implements Transport {
   send(parts: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#ended || this.#closing) return false;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    this.#outbox.push({ parts, bytes, sent: sent ?? (parts.length > 1 ? this.#returned : undefined) });
+    const lent = sent !== undefined || parts.length > 1;
+    this.#outbox.push({ parts, bytes, sent: lent ? () => this.#returned(sent) : undefined, lent });
     this.#outBytes += bytes;
     if (parts[0]?.[4] === TFLUSH) this.#urgent = this.#outbox.length - this.#head;
     this.#road.pump();
@@ -91,9 +94,16 @@ export class Lane implements Transport {
     return false;
   }
 
-  readonly #returned = (): void => {
+  #returned(sent: (() => void) | undefined): void {
     this.#lent--;
-  };
+    sent?.();
+    this.#finish();
+  }
+
+  /** Ends a half that closes and has been written: what is still lent would be taken back from the stream. */
+  #finish(): void {
+    if (this.#closing && this.#lent === 0 && this.#outbox.length === this.#head) this.end();
+  }
 
   /** For the road: the next message to send. */
   next(): Message | undefined {
@@ -101,7 +111,7 @@ export class Lane implements Transport {
     if (message === undefined) return undefined;
     // Nothing that was sent is held on to: its parts may be megabytes of the caller's.
     this.#outbox[this.#head++] = undefined;
-    if (message.sent === this.#returned) this.#lent++;
+    if (message.lent) this.#lent++;
     if (this.#urgent > 0) this.#urgent--;
     if (this.#head === this.#outbox.length) {
       this.#outbox.length = this.#head = 0;
@@ -116,7 +126,7 @@ export class Lane implements Transport {
         if (!this.#ended) this.#receiver?.drained();
       });
     }
-    if (this.#closing && this.#outbox.length === this.#head) this.end();
+    this.#finish();
     return message;
   }
 
@@ -174,7 +184,7 @@ export class Lane implements Transport {
   close(): Promise<void> {
     if (this.#ended) return Promise.resolve();
     this.#closing = true;
-    if (this.#outbox.length === this.#head) this.end();
+    this.#finish();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 

@@ -1,9 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Bridge } from '../../lib/bridge/index.js';
 import { Client } from '../../lib/client/client.js';
-import { HEADER_SIZE } from '../../lib/protocol/constants.js';
+import { HEADER_SIZE, L_O_CREAT, L_O_RDWR } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
 import { messages } from '../../lib/protocol/messages.js';
+import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { Session } from '../../lib/session/session.js';
 import { dial, listen, memoryPair, type Transport } from '../../lib/transport/index.js';
 import { turns } from '../contracts/transport.js';
 import { RawPeer } from '../support/raw-peer.js';
@@ -71,4 +73,103 @@ describe('the data of a write', () => {
       expect(seen).not.toContain(2);
     },
   );
+});
+
+describe('the buffers of a server', () => {
+  /** Noted: all bytes that come by a transport. */
+  function noting(inner: Transport, note: (bytes: Uint8Array) => void): Transport {
+    return {
+      name: inner.name,
+      start: (receiver) =>
+        inner.start({
+          target: () => new Uint8Array(64 * 1024),
+          filled: () => {},
+          push: (bytes) => {
+            note(bytes);
+            receiver.push(bytes);
+          },
+          drained: () => receiver.drained(),
+          closed: (error) => receiver.closed(error),
+        }),
+      send: (parts, sent) => inner.send(parts, sent),
+      pause: () => inner.pause(),
+      resume: () => inner.resume(),
+      close: () => inner.close(),
+      destroy: (error) => inner.destroy(error),
+    };
+  }
+
+  /** A bridge that serves a large file of one byte each, and a client of it whose reads are under way: it takes nothing of their answers. */
+  async function reading(kind: string, count: number) {
+    const [near, far] = (await streams[kind]?.()) ?? [];
+    if (near === undefined || far === undefined) throw new Error('no stream');
+    const server = new Server({ exports: { '/': new MemoryBackend() } });
+    const bridge = new Bridge(near, { server });
+    cleanups.push(
+      () => server.close(),
+      () => far.destroy(),
+      () => bridge.destroy(),
+    );
+    const seen = new Set<number>();
+    let noted = false;
+    const session = await Session.open(
+      noting(far, (bytes) => {
+        if (noted) for (const byte of bytes) seen.add(byte);
+      }),
+      { msize: MIB },
+    );
+    const client = new Client(session);
+    await client.attach();
+    const fid = await client.root.clone();
+    await fid.create('ones', L_O_RDWR | L_O_CREAT, 0o644, 0);
+    await fid.write(new Uint8Array(MIB / 2).fill(201), 0);
+    noted = true;
+    far.pause();
+    const reads = Promise.allSettled(Array.from({ length: count }, () => fid.read(new Uint8Array(MIB / 2), 0)));
+    await turns();
+    return { server, bridge, far, session, reads, seen };
+  }
+
+  it.each(Object.keys(streams))(
+    'are not filled with something else before they are written, though the peer begins anew (%s)',
+    async (kind) => {
+      const { server, bridge, far, session, reads, seen } = await reading(kind, 8);
+      bridge.reset(new Error('the channel was reset'));
+      await turns();
+      const [own, other] = memoryPair({ backlog: 16 * MIB });
+      server.serve(other);
+      const client = new Client(await Session.open(own));
+      await client.attach();
+      const fid = await client.root.clone();
+      await fid.create('twos', L_O_RDWR | L_O_CREAT, 0o644, 0);
+      const data = new Uint8Array(8 * MIB).fill(202);
+      await fid.write(data, 0);
+      // All at once, so that no buffer is left out.
+      own.pause();
+      const others = Promise.all(Array.from({ length: 16 }, (_, index) => fid.read(new Uint8Array(MIB / 2), (index * MIB) / 2)));
+      await turns();
+      own.resume();
+      await others;
+      far.resume();
+      // Whether the stream goes on or not, what it had taken has arrived by then.
+      await Promise.race([
+        new Promise((resolve) => session.onClosed(resolve)),
+        session.request('Tclunk', { fid: 7 }).catch(() => undefined),
+      ]);
+      session.destroy();
+      await reads;
+      expect(seen).not.toContain(202);
+      client.destroy();
+    },
+  );
+
+  it.each(Object.keys(streams))('are written before a bridge that closes has ended (%s)', async (kind) => {
+    const { server, bridge, far, reads } = await reading(kind, 3);
+    const closing = bridge.close();
+    await turns();
+    far.resume();
+    for (const outcome of await reads) expect(outcome).toEqual({ status: 'fulfilled', value: MIB / 2 });
+    await closing;
+    expect(server.buffersLent).toBe(0);
+  });
 });
