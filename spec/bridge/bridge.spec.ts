@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Bridge, Link, ResyncTransport } from '../../lib/bridge/index.js';
 import { Client } from '../../lib/client/client.js';
 import { Codec } from '../../lib/protocol/codec.js';
@@ -372,6 +372,106 @@ describe('a channel without connections', () => {
       expect(taken).toEqual([...version, ...walk]);
       expect(channel.discarded).toBe(rest.length);
     }
+  });
+
+  describe('whose peer is started again at once', () => {
+    const SECOND = 1000;
+    const write = codec.encode('Twrite', 2, { fid: 1, offset: 0, data: new Uint8Array(100).fill(7) });
+    let now = 5000;
+    /** Time in which nothing comes. */
+    const passes = async (milliseconds: number) => {
+      now += milliseconds;
+      vi.advanceTimersByTime(milliseconds);
+      await turns(2);
+    };
+
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      vi.spyOn(performance, 'now').mockImplementation(() => now);
+    });
+    afterEach(() => {
+      vi.useRealTimers();
+      vi.restoreAllMocks();
+    });
+
+    it.each([0, 300])('takes its Tversion for no part of the frame that it left behind, after %s ms', async (pause) => {
+      for (let cut = 1; cut < write.length; cut++) {
+        for (const together of pause === 0 ? [true, false] : [false]) {
+          // To the byte what was missing, and no pause: that is how a write looks whose data is such a message.
+          if (write.length - cut === version.length && pause === 0) continue;
+          let losses = 0;
+          const { send, taken } = collect(() => losses++);
+          send(version);
+          if (together) send(Uint8Array.from([...write.slice(0, cut), ...version]));
+          else {
+            send(write.slice(0, cut));
+            await passes(pause);
+            send(version);
+          }
+          await passes(SECOND);
+          expect({ cut, losses, taken }).toEqual({ cut, losses: 1, taken: [...version, ...write.slice(0, cut), ...version] });
+          send(walk);
+          expect(taken.slice(-walk.length)).toEqual([...walk]);
+        }
+      }
+    });
+
+    it('notices it too when its Tversion comes in pieces, or with its answer to ours', async () => {
+      const half = write.slice(0, 40);
+      for (const pieces of [
+        [half, version.slice(0, 3), version.slice(3, 9), version.slice(9)],
+        [Uint8Array.from([...half, ...version.slice(0, 10)]), version.slice(10)],
+        [half, version, codec.encode('Rversion', NOTAG, { msize: 8192, version: '9P2000.L' })],
+      ]) {
+        let losses = 0;
+        const { send, taken } = collect(() => losses++);
+        send(version);
+        for (const piece of pieces) send(piece);
+        await passes(SECOND);
+        expect(losses).toBe(1);
+        expect(taken).toEqual([...version, ...pieces.flatMap((piece) => [...piece])]);
+      }
+    });
+
+    it('counts no time in which nobody reads as silence', async () => {
+      const data = new Uint8Array([...version, ...version, 1]);
+      const frame = codec.encode('Twrite', 2, { fid: 1, offset: 0, data });
+      let losses = 0;
+      const { send, taken, channel } = collect(() => losses++);
+      send(version);
+      for (const [from, to] of [
+        [0, 23],
+        [23, 44],
+        [44, 65],
+        [65, 66],
+      ]) {
+        send(frame.slice(from, to));
+        channel.pause();
+        await passes(SECOND);
+        channel.resume();
+      }
+      expect({ losses, taken }).toEqual({ losses: 0, taken: [...version, ...frame] });
+    });
+
+    it('holds back nothing of a frame that is whole, and gives up none of which more comes', async () => {
+      const random = new Random();
+      console.log(`seed ${random.seed}`);
+      const data = new Uint8Array([...version, 1, ...version, ...version.slice(0, 7), ...version]);
+      const frame = codec.encode('Twrite', 2, { fid: 1, offset: 0, data });
+      for (let round = 0; round < 500; round++) {
+        let losses = 0;
+        const { send, taken } = collect(() => losses++);
+        send(version);
+        for (let at = 0; at < frame.length; ) {
+          const count = round < frame.length && at === 0 ? round + 1 : random.integer(1, 40);
+          send(frame.slice(at, at + count));
+          at += count;
+          if (at < frame.length) await passes(99);
+        }
+        expect({ losses, taken }).toEqual({ losses: 0, taken: [...version, ...frame] });
+      }
+      expect(vi.getTimerCount()).toBe(0);
+    });
   });
 
   it('keeps to its frames while it is in step, even if a payload looks like a version message', () => {
