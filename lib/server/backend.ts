@@ -24,7 +24,7 @@ export interface Attachment {
 export interface Caller {
   /** The n_uname of the fid's attach, or NONUNAME. */
   readonly uid: number;
-  /** Names this connection in locks: unique among the connections of a server. */
+  /** Names this connection: unique among the connections of this process. */
   readonly connection: string;
   /** Aborted by Tflush and by the end of the connection. */
   readonly signal: AbortSignal;

@@ -42,8 +42,12 @@ const { Tflush, Tread, Tversion, Twrite } = messages;
  * Reads no further while too much is under way, or while the client does not take its answers.
  */
 export class Connection implements Receiver, FrameHandler, Worker {
+  /** How many there have been in this process. */
+  static #made = 0;
   /** Unique among the connections of its server. */
   readonly id: string;
+  /** Unique among those of all servers in this process, which share what it may have. */
+  readonly #name: string;
   readonly context: ServerContext;
   readonly counters = new Counters();
   readonly #transport: Transport;
@@ -78,6 +82,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
 
   constructor(id: string, transport: Transport, context: ServerContext) {
     this.id = id;
+    this.#name = `${id} ${++Connection.#made}`;
     this.context = context;
     this.#transport = transport;
     this.#framer = new Framer(this, FIRST_FRAME);
@@ -184,7 +189,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
       else this.#breakOff(error, tag);
       return;
     }
-    const request = new Request(tag, type, name as TName, body, this.id);
+    const request = new Request(tag, type, name as TName, body, this.#name);
     request.bytes = frame.length;
     if (type === Twrite.type) request.cost = (body as Body<'Twrite'>).data.length;
     this.#arrived(request);
@@ -205,7 +210,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
     const tag = u16At(head, 5);
     const high = u32At(head, HEADER_SIZE + 8);
     const offset = high * 0x100000000 + u32At(head, HEADER_SIZE + 4);
-    const request = new Request(tag, Twrite.type, 'Twrite', { fid: u32At(head, HEADER_SIZE), offset, data: payload }, this.id);
+    const request = new Request(tag, Twrite.type, 'Twrite', { fid: u32At(head, HEADER_SIZE), offset, data: payload }, this.#name);
     request.bytes = request.cost = payload.length;
     request.buffer = buffer;
     if (this.#stopping) {

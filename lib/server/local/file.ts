@@ -1,8 +1,9 @@
-import { L_O_ACCMODE, L_O_RDONLY, L_O_TRUNC, L_O_WRONLY } from '../../protocol/constants.js';
+import { L_O_ACCMODE, L_O_RDONLY, L_O_WRONLY } from '../../protocol/constants.js';
 import type { Attributes, LockRange, SetAttributes } from '../../protocol/types.js';
 import { closeNow, EAGAIN, EOPNOTSUPP, readCached } from '../../sys/files.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable, BackendFile, Caller } from '../backend.js';
+import { openFiles } from '../descriptors.js';
 import { failure } from '../errors.js';
 import { applyChange } from './change.js';
 import { fail, must } from './fail.js';
@@ -15,15 +16,19 @@ const EINTR = -4;
 export abstract class Opened implements BackendFile {
   readonly iounit = 0;
   readonly node: LocalNode;
+  /** Whose share of descriptors it takes. */
+  readonly connection: string;
   /** -1 once closed. */
   protected fd: number;
   #users = 0;
   #closing = false;
   #closed: ((outcome: Awaitable<void>) => void) | undefined;
 
-  constructor(node: LocalNode, fd: number) {
+  /** Takes over a descriptor that was taken from the connection's share. */
+  constructor(node: LocalNode, fd: number, connection: string) {
     this.node = node;
     this.fd = fd;
+    this.connection = connection;
     node.retain();
   }
 
@@ -90,10 +95,11 @@ export abstract class Opened implements BackendFile {
     // To close may mean to write back: where that takes a file server, not on this thread.
     if (node.device.here(Date.now())) {
       closeNow(fd);
+      openFiles().give(this.connection, 1);
       node.release();
       return undefined;
     }
-    const closed = node.tree.background(node.device, (work) => work.close(fd));
+    const closed = node.tree.background(node.device, (work) => work.close(fd)).finally(() => openFiles().give(this.connection, 1));
     node.release();
     if (this.writes) return closed.then(written);
     closed.catch(() => {});
@@ -109,14 +115,11 @@ function written(result: number): void {
 
 /** An open regular file. */
 export class LocalFile extends Opened {
-  /** Whether opening it cut it to nothing. */
-  readonly truncates: boolean;
   /** O_RDONLY, O_WRONLY or O_RDWR. */
   readonly access: number;
 
-  constructor(node: LocalNode, fd: number, flags: number) {
-    super(node, fd);
-    this.truncates = (flags & L_O_TRUNC) !== 0;
+  constructor(node: LocalNode, fd: number, flags: number, connection: string) {
+    super(node, fd, connection);
     this.access = flags & L_O_ACCMODE;
   }
 

@@ -4,6 +4,7 @@ import { ErrnoError } from '../../protocol/error.js';
 import { run } from '../../sys/op.js';
 import { readyThread, sharedThreads } from '../../sys/threads.js';
 import type { Awaitable, Backend, BackendNode } from '../backend.js';
+import { descriptorLimit } from '../descriptors.js';
 import { HostModel } from './host.js';
 import { MappedFileModel } from './mapped-file.js';
 import { MappedXattrModel } from './mapped-xattr.js';
@@ -45,12 +46,6 @@ function modelOf({ securityModel, fmode, dmode }: Settings): SecurityModel {
   if (securityModel === 'mapped-xattr') return new MappedXattrModel(fmode, dmode);
   if (securityModel === 'mapped-file') return new MappedFileModel(fmode, dmode);
   return new HostModel(securityModel);
-}
-
-/** How many descriptors the process may have: Node has raised that to the hard limit when it started. */
-function descriptorLimit(): number {
-  const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
-  return match?.[1] === undefined ? 1024 : Number(match[1]);
 }
 
 /** Whether other file systems are mounted below a path, which may be of the kind that can hang. */

@@ -3,7 +3,7 @@ import type { Qid } from '../../protocol/types.js';
 import { EEXIST } from '../../sys/files.js';
 import { O_DIRECTORY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
-import type { BackendFile } from '../backend.js';
+import type { BackendFile, Caller } from '../backend.js';
 import { failure } from '../errors.js';
 import { qidType, qidVersion } from './attributes.js';
 import { must } from './fail.js';
@@ -38,7 +38,7 @@ export function* createFile(
   flags: number,
   mode: number,
   gid: number,
-  uid: number,
+  { uid, connection }: Caller,
 ): Op<{ node: LocalNode; file: BackendFile }> {
   const { tree } = dir;
   dir.demandDirectory();
@@ -52,7 +52,7 @@ export function* createFile(
       let node: LocalNode | undefined;
       try {
         node = yield* dir.look(work, name);
-        return { node, file: yield* node.openWith(work, flags) };
+        return { node, file: yield* node.openWith(work, flags, connection) };
       } catch (error) {
         node?.release();
         // Gone between the two: then it can be made after all.
@@ -74,7 +74,7 @@ export function* createFile(
         made.kept.asOf = armed;
       }
       const node = tree.adopt(made, -1);
-      return { node, file: new LocalFile(node, fd, flags) };
+      return { node, file: new LocalFile(node, fd, flags, connection) };
     } catch (error) {
       yield* work.close(fd);
       throw error;

@@ -1,10 +1,23 @@
-import { AT_REMOVEDIR, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISGID } from '../../protocol/constants.js';
+import {
+  AT_REMOVEDIR,
+  L_O_TRUNC,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+  S_ISGID,
+} from '../../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
 import { ENOENT, EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { makedev, readStatFs, type Stat } from '../../sys/stat.js';
 import type { Awaitable, BackendFile, BackendNode, Caller } from '../backend.js';
+import { opening } from '../descriptors.js';
 import { failure } from '../errors.js';
 import { attributesOf, qidType, qidVersion } from './attributes.js';
 import { applyChange } from './change.js';
@@ -263,13 +276,13 @@ export class LocalNode implements BackendNode {
     return readStatFs(work.small);
   }
 
-  open(flags: number): Awaitable<BackendFile> {
+  open(flags: number, { connection }: Caller): Awaitable<BackendFile> {
     if (changes(flags)) this.tree.writable();
-    return this.tree.perform(this, (work) => this.openWith(work, flags));
+    return opening(connection, () => this.tree.perform(this, (work) => this.openWith(work, flags, connection)));
   }
 
   /** Opens the file itself. */
-  *openWith(work: Work, flags: number): Op<BackendFile> {
+  *openWith(work: Work, flags: number, connection: string): Op<BackendFile> {
     const { model } = this.tree;
     const held = yield* this.descriptor(work);
     if (model.mapped && this.kind === S_IFREG) {
@@ -279,7 +292,7 @@ export class LocalNode implements BackendNode {
     const type = this.kind === S_IFREG && model.mapped ? this.mode & S_IFMT : this.kind;
     if (type === S_IFDIR) {
       if (changes(flags)) throw failure('EISDIR');
-      return new LocalDirectory(this, must(yield* this.tree.open(work, held, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+      return new LocalDirectory(this, must(yield* this.tree.open(work, held, '.', O_RDONLY | O_DIRECTORY | O_CLOEXEC)), connection);
     }
     if (type === S_IFLNK) throw failure('ELOOP');
     if (type !== S_IFREG) throw failure('ENXIO');
@@ -288,12 +301,12 @@ export class LocalNode implements BackendNode {
     let fd = yield* work.reopen(held, host);
     if (fd === EMFILE && this.tree.relieve()) fd = yield* work.reopen(held, host);
     if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
-    const file = new LocalFile(this, must(fd), flags);
+    must(fd);
     try {
-      if (file.truncates) yield* model.disarm(work, this, held);
-      return file;
+      if ((flags & L_O_TRUNC) !== 0) yield* model.disarm(work, this, held);
+      return new LocalFile(this, fd, flags, connection);
     } catch (error) {
-      Promise.resolve(file.close()).catch(() => {});
+      yield* work.close(fd);
       throw error;
     }
   }
@@ -301,7 +314,9 @@ export class LocalNode implements BackendNode {
   create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }> {
     this.tree.check(name);
     this.tree.writable();
-    return this.tree.change(this, undefined, (work) => createFile(work, this, name, flags, mode, gid, caller.uid));
+    return opening(caller.connection, () =>
+      this.tree.change(this, undefined, (work) => createFile(work, this, name, flags, mode, gid, caller)),
+    );
   }
 
   mkdir(name: string, mode: number, gid: number, caller: Caller): Awaitable<Qid> {

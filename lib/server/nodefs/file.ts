@@ -43,11 +43,14 @@ export class HandleFile extends OpenPath implements BackendFile {
   readonly #append: boolean;
   /** What `disarm` gave last. */
   #unarmed = Number.NaN;
+  /** Whose share of descriptors it takes. */
+  readonly #connection: string;
 
-  /** Takes over the handle. */
-  constructor(node: PathNode, handle: FileHandleLike, flags: number) {
+  /** Takes over the handle, which was opened by `tree.opening`. */
+  constructor(node: PathNode, handle: FileHandleLike, flags: number, connection: string) {
     super(node);
     this.#handle = handle;
+    this.#connection = connection;
     this.#append = (flags & L_O_APPEND) !== 0;
   }
 
@@ -98,7 +101,9 @@ export class HandleFile extends OpenPath implements BackendFile {
   }
 
   async close(): Promise<void> {
-    if (this.end()) await this.#handle.close();
+    if (!this.end()) return;
+    const { tree } = this.node;
+    await this.#handle.close().finally(() => tree.closed(this.#connection));
   }
 }
 

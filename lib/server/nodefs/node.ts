@@ -175,48 +175,58 @@ export class PathNode implements BackendNode {
     });
   }
 
-  open(flags: number): Promise<BackendFile> {
-    return this.tree.gate.look(() => this.#open(flags));
+  open(flags: number, { connection }: Caller): Promise<BackendFile> {
+    return this.tree.gate.look(() => this.#open(flags, connection));
   }
 
-  async #open(flags: number): Promise<BackendFile> {
+  async #open(flags: number, connection: string): Promise<BackendFile> {
     const { path, stat } = await this.tree.locate(this);
     if (typeOf(stat) === S_IFDIR) return new ListedDirectory(this);
     if (typeOf(stat) === S_IFLNK) throw failure('ELOOP');
-    const handle = await this.tree.open(path, flags, stat, (flags & L_O_TRUNC) !== 0);
-    return new HandleFile(this, handle, flags);
+    return this.tree.opening(connection, async () => {
+      const handle = await this.tree.open(path, flags, stat, (flags & L_O_TRUNC) !== 0);
+      return new HandleFile(this, handle, flags, connection);
+    });
   }
 
-  create(name: string, flags: number, mode: number): Promise<{ node: PathNode; file: BackendFile }> {
-    const { fs, gate } = this.tree;
-    return gate.look(async () => {
+  create(name: string, flags: number, mode: number, _gid: number, { connection }: Caller): Promise<{ node: PathNode; file: BackendFile }> {
+    return this.tree.gate.look(async () => {
       const path = await this.tree.place(this, name);
-      let created: BackendFile | undefined;
       try {
         // Its creator may read and write it whatever its mode, and not every file system of this shape knows that.
         if ((await this.tree.find(path)) !== undefined) throw failure('EEXIST');
-        const handle = await fs.open(path, hostFlags(flags) | constants.O_CREAT | constants.O_EXCL, mode | 0o600);
-        try {
-          // The mode has been through the client's umask; this process's own has no say in it.
-          await handle.chmod(mode);
-          const node = this.#child(name, await handle.stat({ bigint: true }));
-          created = new HandleFile(node, handle, flags);
-          return { node, file: created };
-        } finally {
-          if (created === undefined) await handle.close();
-        }
+        return await this.tree.opening(connection, () => this.#create(path, name, flags, mode, connection));
       } catch (error) {
-        if (created !== undefined || (flags & L_O_EXCL) !== 0 || errnoOf(error) !== 17) throw error;
+        if ((flags & L_O_EXCL) !== 0 || errnoOf(error) !== 17) throw error;
       }
       const node = this.#child(name, await this.tree.lstat(path));
       try {
         if (typeOf(node.stat) === S_IFDIR) throw failure('EISDIR');
-        return { node, file: await node.#open(flags) };
+        return { node, file: await node.#open(flags, connection) };
       } catch (error) {
         node.release();
         throw error;
       }
     });
+  }
+
+  async #create(
+    path: string,
+    name: string,
+    flags: number,
+    mode: number,
+    connection: string,
+  ): Promise<{ node: PathNode; file: BackendFile }> {
+    const handle = await this.tree.fs.open(path, hostFlags(flags) | constants.O_CREAT | constants.O_EXCL, mode | 0o600);
+    try {
+      // The mode has been through the client's umask; this process's own has no say in it.
+      await handle.chmod(mode);
+      const node = this.#child(name, await handle.stat({ bigint: true }));
+      return { node, file: new HandleFile(node, handle, flags, connection) };
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
   }
 
   /** Makes something by name, and gives its qid. */

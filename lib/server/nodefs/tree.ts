@@ -4,6 +4,7 @@ import { sep } from 'node:path';
 import { L_O_ACCMODE, L_O_APPEND, L_O_DSYNC, L_O_RDONLY, L_O_SYNC, L_O_WRONLY, S_IFDIR, S_IFREG } from '../../protocol/constants.js';
 import { errnoOf } from '../../protocol/error.js';
 import type { Qid } from '../../protocol/types.js';
+import { openFiles, opening } from '../descriptors.js';
 import { failure } from '../errors.js';
 import { disarmed } from '../local/model.js';
 import { LockTable } from '../locks.js';
@@ -29,6 +30,8 @@ export class Tree {
   readonly gate = new Gate();
   /** Holders of nodes. */
   held = 0;
+  /** Whether open files are descriptors of this process. */
+  readonly #host: boolean;
   /** Whether it is for this server to take setuid away: of a process without privileges, the host's kernel does. */
   readonly #disarms: boolean;
   readonly #devices = new Map<bigint, bigint>();
@@ -39,7 +42,8 @@ export class Tree {
     this.root = root.endsWith('/') && root !== '/' ? root.slice(0, -1) : root;
     this.maxEntries = maxEntries;
     this.maxFileSize = maxFileSize;
-    this.#disarms = fs.open !== hostOpen || process.geteuid?.() === 0;
+    this.#host = fs.open === hostOpen;
+    this.#disarms = !this.#host || process.geteuid?.() === 0;
   }
 
   lstat(path: string): Promise<StatLike> {
@@ -107,6 +111,15 @@ export class Tree {
       throw error;
     }
     return handle;
+  }
+
+  /** Runs `open`, which opens one file for a connection; `closed` follows when that is closed. */
+  async opening<T>(connection: string, open: () => Promise<T>): Promise<T> {
+    return this.#host ? opening(connection, open) : open();
+  }
+
+  closed(connection: string): void {
+    if (this.#host) openFiles().give(connection, 1);
   }
 
   async truncate(handle: FileHandleLike, size: number): Promise<void> {

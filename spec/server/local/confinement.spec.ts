@@ -360,9 +360,9 @@ test('an open that fails when the file is open already leaves no descriptor', as
   vi.spyOn(f.tree.model, 'disarm').mockImplementation(() => {
     throw new ErrnoError('EIO');
   });
-  await (await f.open(0)).close();
+  await (await f.open(0, caller())).close();
   const before = readdirSync('/proc/self/fd').length;
-  for (let turn = 0; turn < 3; turn++) expect(await outcome(() => f.open(0o1002))).toBe('EIO');
+  for (let turn = 0; turn < 3; turn++) expect(await outcome(() => f.open(0o1002, caller()))).toBe('EIO');
   expect(readdirSync('/proc/self/fd').length).toBe(before);
   f.release();
   expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });

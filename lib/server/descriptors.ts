@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+import type { Awaitable } from './backend.js';
+import { failure } from './errors.js';
+import { Shares } from './shares.js';
+
+/** How many descriptors the process may have: Node has raised that to the hard limit when it started. */
+export function descriptorLimit(): number {
+  try {
+    const match = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+    return match?.[1] === undefined ? 1024 : Number(match[1]);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+let shares: Shares | undefined;
+
+/**
+ * The descriptors that open files and locks may take, of all connections: nobody can have them back before their client gives them up. The
+ * rest is for nodes, connections and what an operation opens for itself.
+ */
+export function openFiles(): Shares {
+  shares ??= new Shares(Math.floor(descriptorLimit() * 0.75));
+  return shares;
+}
+
+/** Opens one file for a connection out of its share, to which it comes back when that is closed. EMFILE where the connection has none left. */
+export function opening<T>(connection: string, open: () => Awaitable<T>): Awaitable<T> {
+  if (!openFiles().take(connection, 1)) throw failure('EMFILE');
+  const undo = (error: unknown): never => {
+    openFiles().give(connection, 1);
+    throw error;
+  };
+  try {
+    const opened = open();
+    return opened instanceof Promise ? opened.catch(undo) : opened;
+  } catch (error) {
+    return undo(error);
+  }
+}
