@@ -10,9 +10,11 @@ import {
 import type { LockRange } from '../protocol/types.js';
 import type { Awaitable } from './backend.js';
 import { failure } from './errors.js';
+import { Shares } from './shares.js';
 
 interface Held {
   owner: object;
+  connection: string;
   type: number;
   start: number;
   /** First byte after the range; Infinity for "to the end of the file, wherever that moves". */
@@ -26,12 +28,13 @@ interface Waiter {
   grant(status: number): void;
 }
 
-/** Ranges that may be held at once, of all files in the process: what clients can make the server remember. */
+/** Ranges that may be held and waited for at once, of all files in the process: what clients can make the server remember. */
 const MAX_RANGES = 65536;
 
-function heldOf(owner: object, range: LockRange): Held {
+function heldOf(owner: object, connection: string, range: LockRange): Held {
   return {
     owner,
+    connection,
     type: range.type,
     start: range.start,
     end: range.length === 0 ? Number.POSITIVE_INFINITY : range.start + range.length,
@@ -45,8 +48,8 @@ function heldOf(owner: object, range: LockRange): Held {
  * of one client stand in each other's way, and closing one gives up nothing but its own.
  */
 export class LockTable {
-  /** Ranges that are held in all tables. */
-  static #total = 0;
+  /** Ranges of all tables. */
+  static readonly #shares = new Shares(MAX_RANGES);
   #held: Held[] = [];
   #waiters: Waiter[] = [];
 
@@ -62,21 +65,23 @@ export class LockTable {
 
   /**
    * Takes, changes or gives up a range. With LOCK_FLAGS_BLOCK waits in turn until it can be had; EINTR once `signal` aborts. Without,
-   * a range in use is LOCK_BLOCKED.
+   * a range in use is LOCK_BLOCKED. LOCK_ERROR where that would leave more ranges, of all tables, than are the share of the owner's
+   * `connection`.
    */
-  lock(owner: object, range: LockRange, flags: number, signal: () => AbortSignal): Awaitable<number> {
+  lock(owner: object, range: LockRange, flags: number, signal: () => AbortSignal, connection = ''): Awaitable<number> {
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
-    const want = heldOf(owner, range);
+    const want = heldOf(owner, connection, range);
     if (range.type === LOCK_TYPE_UNLCK) {
-      this.#keep(this.#without(owner, want.start, want.end));
+      // What is unlocked may leave two ranges where one was.
+      if (!this.#keep(this.#without(owner, want.start, want.end), connection)) return LOCK_ERROR;
       this.#wake();
       return LOCK_SUCCESS;
     }
     if (this.#conflict(want) === undefined) return this.#take(want);
     if ((flags & LOCK_FLAGS_BLOCK) === 0) return LOCK_BLOCKED;
-    if (this.size >= MAX_RANGES) return LOCK_ERROR;
     const aborted = signal();
     if (aborted.aborted) throw failure('EINTR');
+    if (!LockTable.#shares.take(connection, 1)) return LOCK_ERROR;
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         want,
@@ -87,6 +92,7 @@ export class LockTable {
       };
       const abort = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        LockTable.#shares.give(connection, 1);
         reject(failure('EINTR'));
       };
       aborted.addEventListener('abort', abort, { once: true });
@@ -99,7 +105,7 @@ export class LockTable {
     // v9fs asks with LOCK_TYPE_UNLCK whatever lock fcntl(F_GETLK) is about: it is told what would be in the way of an exclusive one.
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
     const type = range.type === LOCK_TYPE_UNLCK ? LOCK_TYPE_WRLCK : range.type;
-    const other = this.#conflict(heldOf(owner, { ...range, type }));
+    const other = this.#conflict(heldOf(owner, '', { ...range, type }));
     if (other === undefined) return { ...range, type: LOCK_TYPE_UNLCK };
     const length = other.end === Number.POSITIVE_INFINITY ? 0 : other.end - other.start;
     return { type: other.type, start: other.start, length, procId: other.procId, clientId: other.clientId };
@@ -110,8 +116,16 @@ export class LockTable {
     if (this.empty) return;
     const waiting = this.#waiters.filter(({ want }) => want.owner === owner);
     this.#waiters = this.#waiters.filter(({ want }) => want.owner !== owner);
-    this.#keep(this.#held.filter((held) => held.owner !== owner));
-    for (const waiter of waiting) waiter.grant(LOCK_ERROR);
+    const [held] = this.#held.filter((other) => other.owner === owner);
+    if (held !== undefined)
+      this.#keep(
+        this.#held.filter((other) => other.owner !== owner),
+        held.connection,
+      );
+    for (const { want, grant } of waiting) {
+      LockTable.#shares.give(want.connection, 1);
+      grant(LOCK_ERROR);
+    }
     this.#wake();
   }
 
@@ -152,17 +166,17 @@ export class LockTable {
       return !touches;
     });
     held.push(joined);
-    const more = held.length - this.#held.length;
-    if (more > 0 && LockTable.#total + more > MAX_RANGES) return LOCK_ERROR;
-    this.#keep(held);
+    if (!this.#keep(held, want.connection)) return LOCK_ERROR;
     // A write lock turned into a read lock may let others in.
     if (want.type === LOCK_TYPE_RDLCK) this.#wake();
     return LOCK_SUCCESS;
   }
 
-  #keep(held: Held[]): void {
-    LockTable.#total += held.length - this.#held.length;
+  /** Has these ranges held instead, which differ in those of one connection; false where that has not as many. */
+  #keep(held: Held[], connection: string): boolean {
+    if (!LockTable.#shares.take(connection, held.length - this.#held.length)) return false;
     this.#held = held;
+    return true;
   }
 
   #wake(): void {
@@ -170,8 +184,12 @@ export class LockTable {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) {
-      if (this.#conflict(waiter.want) === undefined) waiter.grant(this.#take(waiter.want));
-      else this.#waiters.push(waiter);
+      if (this.#conflict(waiter.want) === undefined) {
+        LockTable.#shares.give(waiter.want.connection, 1);
+        waiter.grant(this.#take(waiter.want));
+      } else {
+        this.#waiters.push(waiter);
+      }
     }
   }
 }

@@ -10,23 +10,28 @@ export class Shares {
     this.#left = total;
   }
 
-  /** Takes `count` more for a connection; false where that would be more than what is left then. */
-  take(connection: string, count: number): boolean {
-    const held = (this.#held.get(connection) ?? 0) + count;
-    const left = this.#left - count;
-    if (count > 0 && held > left) return false;
-    this.#left = left;
-    if (held === 0) this.#held.delete(connection);
-    else this.#held.set(connection, held);
-    return true;
-  }
-
-  give(connection: string, count: number): void {
-    this.take(connection, -count);
-  }
-
   /** How much a connection has. */
   of(connection: string): number {
     return this.#held.get(connection) ?? 0;
+  }
+
+  /** Whether a connection may have `count` more: not where that would be more than what is left then. */
+  allow(connection: string, count: number): boolean {
+    return count <= 0 || this.of(connection) + count <= this.#left - count;
+  }
+
+  /** Takes `count` more for a connection, or gives some back; false where it may not have them. */
+  take(connection: string, count: number): boolean {
+    if (!this.allow(connection, count)) return false;
+    this.give(connection, -count);
+    return true;
+  }
+
+  /** Gives some back, or takes what was allowed before. */
+  give(connection: string, count: number): void {
+    const held = this.of(connection) - count;
+    this.#left += count;
+    if (held === 0) this.#held.delete(connection);
+    else this.#held.set(connection, held);
   }
 }

@@ -67,23 +67,75 @@ test('neighbours of one owner and type become one range', () => {
   table.release(owner);
 });
 
-test('what all tables together remember has a bound, and room comes back', () => {
+test('what all tables together remember has a bound, each connection leaves some of it to others, and room comes back', () => {
   const tables = Array.from({ length: 260 }, () => new LockTable());
-  const owner = {};
-  const every = (table: LockTable): number[] => {
+  const owners = new Map(Array.from({ length: 30 }, (_, index) => [`c${index}`, {}]));
+  const every = (table: LockTable, connection: string): number[] => {
     const statuses: number[] = [];
+    const owner = owners.get(connection) ?? {};
     for (let start = 0; start < 512; start += 2) {
-      statuses.push(Number(table.lock(owner, { type: LOCK_TYPE_RDLCK, start, length: 1, procId: 1, clientId: '' }, 0, signal)));
+      const range = { type: LOCK_TYPE_RDLCK, start, length: 1, procId: 1, clientId: '' };
+      statuses.push(Number(table.lock(owner, range, 0, signal, connection)));
     }
     return statuses;
   };
-  const last = tables.map(every).at(-1);
-  expect(new Set(last)).toEqual(new Set([LOCK_ERROR]));
-  expect(tables.reduce((sum, { size }) => sum + size, 0)).toBe(65536);
-  for (const table of tables) table.release(owner);
+  const held = () => tables.reduce((sum, { size }) => sum + size, 0);
+  const room: number[] = [];
+  for (const connection of owners.keys()) {
+    const before = held();
+    const last = tables.map((table) => every(table, connection)).at(-1);
+    expect(new Set(last)).toEqual(new Set([LOCK_ERROR]));
+    room.push(held() - before);
+    if (room.length === 3) break;
+  }
+  expect(room).toEqual([32768, 16384, 8192]);
+  for (const table of tables) for (const owner of owners.values()) table.release(owner);
+  expect(held()).toBe(0);
   const [one] = tables;
-  expect(one === undefined ? [] : new Set(every(one))).toEqual(new Set([LOCK_SUCCESS]));
-  one?.release(owner);
+  expect(one === undefined ? [] : new Set(every(one, 'c9'))).toEqual(new Set([LOCK_SUCCESS]));
+  one?.release(owners.get('c9') ?? {});
+});
+
+test('to unlock the middle of a range takes room as well, and all of it does not', () => {
+  const [tables, owner] = [Array.from({ length: 130 }, () => new LockTable()), {}];
+  const lock = (table: LockTable, type: number, start: number, length: number) =>
+    table.lock(owner, { type, start, length, procId: 1, clientId: '' }, 0, signal, 'one');
+  for (const table of tables) {
+    expect(lock(table, LOCK_TYPE_WRLCK, 0, 0)).toBe(LOCK_SUCCESS);
+    for (let start = 1; start < 600; start += 2) if (lock(table, LOCK_TYPE_UNLCK, start, 1) !== LOCK_SUCCESS) break;
+    if (table.size < 301) break;
+  }
+  expect(tables.reduce((sum, { size }) => sum + size, 0)).toBe(32768);
+  for (const table of tables) expect(lock(table, LOCK_TYPE_UNLCK, 0, 0)).toBe(LOCK_SUCCESS);
+  expect(tables.every(({ empty }) => empty)).toBe(true);
+});
+
+test('those that wait have a bound, and room comes back however a wait ends', async () => {
+  const [table, holder, waiter] = [new LockTable(), {}, {}];
+  const aborts = new AbortController();
+  table.lock(holder, whole(LOCK_TYPE_WRLCK), 0, signal, 'other');
+  const wait = (abort = signal()) => table.lock(waiter, whole(LOCK_TYPE_WRLCK), LOCK_FLAGS_BLOCK, () => abort, 'one');
+  const fill = () => {
+    const waits: unknown[] = [];
+    for (let status: unknown; status !== LOCK_ERROR && waits.length < 70_000; waits.push(status)) status = wait();
+    return waits.slice(0, -1);
+  };
+  const first = wait(aborts.signal);
+  expect(fill().length).toBe(32766);
+  aborts.abort();
+  await expect(first).rejects.toMatchObject({ code: 'EINTR' });
+  const last = wait();
+  expect(wait()).toBe(LOCK_ERROR);
+  table.release(waiter);
+  expect(await last).toBe(LOCK_ERROR);
+  const granted = wait();
+  table.release(holder);
+  expect(await granted).toBe(LOCK_SUCCESS);
+  table.release(waiter);
+  table.lock(holder, whole(LOCK_TYPE_WRLCK), 0, signal, 'other');
+  expect(fill().length).toBe(32767);
+  for (const owner of [waiter, holder]) table.release(owner);
+  expect(table.empty).toBe(true);
 });
 
 const whole = (type: number) => ({ type, start: 0, length: 0, procId: 1, clientId: '' });

@@ -13,7 +13,9 @@ import { O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_RDWR } from '../../sys/flags.js';
 import { F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_UNLCK, F_WRLCK, readFlock, writeFlock } from '../../sys/lock.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable, Caller } from '../backend.js';
+import { openFiles } from '../descriptors.js';
 import { failure } from '../errors.js';
+import { Shares } from '../shares.js';
 import { fail, must } from './fail.js';
 import type { LocalFile } from './file.js';
 import type { LocalNode } from './node.js';
@@ -25,7 +27,7 @@ const EACCES = -13;
 /** Milliseconds between two tries for a lock that another process holds: at first, and at most. */
 const FIRST_PAUSE = 2;
 const LONGEST_PAUSE = 200;
-/** Owners that may hold locks at once: each takes a descriptor. */
+/** Owners that may hold locks at once, of all connections: each takes a descriptor, out of its connection's share of those. */
 const MOST_OWNERS = 4096;
 /** Ranges that they may hold, all together: the kernel, too, remembers each. */
 const MOST_RANGES = 65536;
@@ -69,8 +71,8 @@ export class LocalLocks {
   readonly #tree: Tree;
   readonly #files = new Map<string, Locked>();
   readonly #opens = new Map<LocalFile, Map<string, Owner>>();
-  #owners = 0;
-  #ranges = 0;
+  readonly #owners = new Shares(MOST_OWNERS);
+  readonly #ranges = new Shares(MOST_RANGES);
 
   constructor(tree: Tree) {
     this.#tree = tree;
@@ -78,9 +80,9 @@ export class LocalLocks {
 
   /** Owners that hold locks, each with a descriptor, and waits. */
   get size(): number {
-    let waits = 0;
-    for (const { waiting } of this.#files.values()) waits += waiting.size;
-    return this.#owners + waits;
+    let size = 0;
+    for (const { owners, waiting } of this.#files.values()) size += owners.size + waiting.size;
+    return size;
   }
 
   lock(open: LocalFile, range: LockRange, flags: number, caller: Caller): Awaitable<number> {
@@ -126,7 +128,8 @@ export class LocalLocks {
   *#try(work: Work, open: LocalFile, range: LockRange): Op<number> {
     const owner = yield* this.#owner(work, open, range);
     if (owner === undefined) return range.type === LOCK_TYPE_UNLCK ? LOCK_SUCCESS : LOCK_ERROR;
-    if (range.type !== LOCK_TYPE_UNLCK && this.#ranges >= MOST_RANGES) {
+    // An unlock, too, may leave two ranges where one was.
+    if (!this.#ranges.allow(open.connection, heldAfter(owner.held, range).length - owner.held.length)) {
       this.#settle(owner);
       return LOCK_ERROR;
     }
@@ -138,6 +141,8 @@ export class LocalLocks {
       const result = yield* work.lock(owner.fd, F_OFD_SETLK);
       if (result === EAGAIN || result === EACCES) return LOCK_BLOCKED;
       if (result < 0) fail(result);
+      // What was held through it was given up when it was closed, and nobody would give up this.
+      if (open.closing) throw failure('EBADF');
       this.#note(owner, range);
       return LOCK_SUCCESS;
     } finally {
@@ -151,23 +156,38 @@ export class LocalLocks {
     const key = `${range.procId} ${range.clientId}`;
     const known = this.#opens.get(open)?.get(key);
     if (known !== undefined) return known;
-    if (range.type === LOCK_TYPE_UNLCK || this.#owners >= MOST_OWNERS) return undefined;
+    const { descriptor } = open;
+    if (range.type === LOCK_TYPE_UNLCK || !this.#admit(open)) return undefined;
     const writes = open.allows(true);
-    const fd = must(yield* work.reopen(open.descriptor, open.access | OWN));
+    const fd = yield* work.reopen(descriptor, open.access | OWN);
     const rival = this.#opens.get(open)?.get(key);
-    if (rival !== undefined || open.closing) {
-      closeNow(fd);
+    if (fd < 0 || rival !== undefined || open.closing) {
+      if (fd >= 0) closeNow(fd);
+      this.#dismiss(open);
+      must(fd);
       if (rival === undefined) throw failure('EBADF');
       return rival;
     }
     const file = this.#locked(open.node);
     const owner: Owner = { key, open, file, procId: range.procId, clientId: range.clientId, fd, writes, held: [], busy: 0 };
     file.owners.add(owner);
-    this.#owners++;
     const owners = this.#opens.get(open);
     if (owners === undefined) this.#opens.set(open, new Map([[key, owner]]));
     else owners.set(key, owner);
     return owner;
+  }
+
+  /** Takes what one more owner takes of its connection's shares; false where that has none left. */
+  #admit({ connection }: LocalFile): boolean {
+    if (!this.#owners.take(connection, 1)) return false;
+    if (openFiles().take(connection, 1)) return true;
+    this.#owners.give(connection, 1);
+    return false;
+  }
+
+  #dismiss({ connection }: LocalFile): void {
+    this.#owners.give(connection, 1);
+    openFiles().give(connection, 1);
   }
 
   /**
@@ -181,9 +201,10 @@ export class LocalLocks {
       this.#settle(owner);
       fail(fd);
     }
-    if (owner.busy > 0 || owner.fd < 0) {
+    if (owner.busy > 0 || owner.fd < 0 || owner.writes) {
       closeNow(fd);
-      return false;
+      // Another call has done it meanwhile, and may hold by now what must not be let go.
+      return owner.fd >= 0 && owner.writes;
     }
     closeNow(owner.fd);
     owner.fd = fd;
@@ -194,29 +215,14 @@ export class LocalLocks {
   }
 
   /** Keeps account of who holds what. */
-  #note(owner: Owner, { type, start, length }: LockRange): void {
-    const taken: Held = { type, start, end: length === 0 ? END : start + length };
-    const held: Held[] = [];
-    for (const range of owner.held) {
-      if (range.type === type && range.start <= taken.end && range.end >= taken.start) {
-        // One range with its neighbour, as for the kernel.
-        taken.start = Math.min(taken.start, range.start);
-        taken.end = Math.max(taken.end, range.end);
-      } else if (range.start >= taken.end || range.end <= taken.start) {
-        held.push(range);
-      } else {
-        if (range.start < taken.start) held.push({ ...range, end: taken.start });
-        if (range.end > taken.end) held.push({ ...range, start: taken.end });
-      }
-    }
-    if (type !== LOCK_TYPE_UNLCK) held.push(taken);
-    this.#keep(owner, held);
+  #note(owner: Owner, range: LockRange): void {
+    this.#keep(owner, heldAfter(owner.held, range));
     // An unlock, or an exclusive lock that became a shared one, may be what others wait for.
-    if (type !== LOCK_TYPE_WRLCK) this.#wake(owner.file);
+    if (range.type !== LOCK_TYPE_WRLCK) this.#wake(owner.file);
   }
 
   #keep(owner: Owner, held: Held[]): void {
-    this.#ranges += held.length - owner.held.length;
+    this.#ranges.give(owner.open.connection, owner.held.length - held.length);
     owner.held = held;
   }
 
@@ -261,7 +267,7 @@ export class LocalLocks {
     if (owner.busy > 0 || owner.fd < 0 || owner.held.length > 0) return;
     closeNow(owner.fd);
     owner.fd = -1;
-    this.#owners--;
+    this.#dismiss(owner.open);
     owner.file.owners.delete(owner);
     const owners = this.#opens.get(owner.open);
     owners?.delete(owner.key);
@@ -305,4 +311,24 @@ function isFlock({ type, start, length }: LockRange): boolean {
 
 function keyOf(node: LocalNode): string {
   return `${node.device.dev}:${node.ino}`;
+}
+
+/** What an owner holds once it has locked or unlocked one more range. */
+function heldAfter(before: readonly Held[], { type, start, length }: LockRange): Held[] {
+  const taken: Held = { type, start, end: length === 0 ? END : start + length };
+  const held: Held[] = [];
+  for (const range of before) {
+    if (range.type === type && range.start <= taken.end && range.end >= taken.start) {
+      // One range with its neighbour, as for the kernel.
+      taken.start = Math.min(taken.start, range.start);
+      taken.end = Math.max(taken.end, range.end);
+    } else if (range.start >= taken.end || range.end <= taken.start) {
+      held.push(range);
+    } else {
+      if (range.start < taken.start) held.push({ ...range, end: taken.start });
+      if (range.end > taken.end) held.push({ ...range, start: taken.end });
+    }
+  }
+  if (type !== LOCK_TYPE_UNLCK) held.push(taken);
+  return held;
 }

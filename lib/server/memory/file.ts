@@ -41,7 +41,7 @@ class OpenInode implements BackendFile {
   fsync(): void {}
 
   lock(range: LockRange, flags: number, caller: Caller): Awaitable<number> {
-    return this.inode.locks.lock(this, range, flags, () => caller.signal);
+    return this.inode.locks.lock(this, range, flags, () => caller.signal, caller.connection);
   }
 
   getlock(range: LockRange): LockRange {

@@ -20,7 +20,7 @@ abstract class OpenPath {
   }
 
   lock(range: LockRange, flags: number, caller: Caller): Awaitable<number> {
-    return this.node.tree.locks(this.node.qid).lock(this, range, flags, () => caller.signal);
+    return this.node.tree.locks(this.node.qid).lock(this, range, flags, () => caller.signal, caller.connection);
   }
 
   getlock(range: LockRange): LockRange {

@@ -7,11 +7,10 @@ import { ErrnoError } from '../../../lib/protocol/error.js';
 import type { BackendNode } from '../../../lib/server/backend.js';
 import { LocalNode } from '../../../lib/server/local/node.js';
 import { run } from '../../support/child.js';
-import { Door } from '../../support/gated.js';
 import { markedEnvironment } from '../../support/launcher.js';
 import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-import { caller, changeOf, Exported, outcome, sys } from './exported.js';
+import { caller, changeOf, Exported, hold, intercept, outcome, sys } from './exported.js';
 
 const TRIES = sized('NINEP_RACES', 100_000, 2000);
 const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
@@ -369,29 +368,6 @@ test('an open that fails when the file is open already leaves no descriptor', as
 });
 
 describe('with calls on other threads', () => {
-  /** Has what `around` does happen around each system call of that name. */
-  function intercept(e: Exported, name: string, around: (make: () => Promise<number>) => Promise<number>): void {
-    if (!(e.root instanceof LocalNode)) throw new Error('no node of a host directory');
-    const { threads } = e.root.device;
-    const call = threads.call.bind(threads);
-    vi.spyOn(threads, 'call').mockImplementation((made, words) => (made === name ? around(() => call(made, words)) : call(made, words)));
-  }
-
-  /** Keeps the first call of that name waiting, before it is made or with its answer. */
-  function hold(e: Exported, name: string, when: 'before' | 'answer'): { reached: Promise<void>; door: Door } {
-    const [here, door] = [new Door(), new Door()];
-    let first = true;
-    intercept(e, name, async (make) => {
-      if (!first) return make();
-      first = false;
-      const made = when === 'answer' ? await make() : undefined;
-      here.open();
-      await door.opened;
-      return made ?? make();
-    });
-    return { reached: here.opened, door };
-  }
-
   test('a walk that a rename or a removal overtakes does not keep the old name', async () => {
     for (const gone of ['renamed', 'removed'] as const) {
       await using e = await Exported.make({ background: 'always' });

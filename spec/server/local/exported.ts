@@ -1,6 +1,9 @@
+import { vi } from 'vitest';
 import type { Attributes, SetAttributes } from '../../../lib/protocol/types.js';
 import type { BackendFile, BackendNode, Caller } from '../../../lib/server/backend.js';
 import { type LocalBackend, type LocalOptions, localBackend } from '../../../lib/server/local/index.js';
+import { LocalNode } from '../../../lib/server/local/node.js';
+import { Door } from '../../support/gated.js';
 import { loadSyscalls } from '../../support/syscalls.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
 
@@ -138,4 +141,33 @@ export function setHostXattr(path: string, name: string, hex: string): void {
   const value = Buffer.from(hex, 'hex');
   const result = sys.setxattr(path, name, value, value.length, 0);
   if (result < 0) throw new Error(`setxattr ${name}: ${result}`);
+}
+
+/** Has what `around` does happen around each system call of that name, or of those. */
+export function intercept(
+  e: Exported,
+  names: string | readonly string[],
+  around: (make: () => Promise<number>, name: string) => Promise<number>,
+): void {
+  if (!(e.root instanceof LocalNode)) throw new Error('no node of a host directory');
+  const { threads } = e.root.device;
+  const call = threads.call.bind(threads);
+  const meant = typeof names === 'string' ? [names] : names;
+  vi.spyOn(threads, 'call').mockImplementation((name, words) =>
+    meant.includes(name) ? around(() => call(name, words), name) : call(name, words),
+  );
+}
+
+/** Keeps the first call of that name, or the `nth`, waiting: before it is made or with its answer. */
+export function hold(e: Exported, name: string, when: 'before' | 'answer', nth = 1): { reached: Promise<void>; door: Door } {
+  const [here, door] = [new Door(), new Door()];
+  let left = nth;
+  intercept(e, name, async (make) => {
+    if (--left !== 0) return make();
+    const made = when === 'answer' ? await make() : undefined;
+    here.open();
+    await door.opened;
+    return made ?? make();
+  });
+  return { reached: here.opened, door };
 }
