@@ -230,6 +230,28 @@ test('a file has a limit, for who asks for one', async () => {
   expect(await size(10)).toBe('ok');
 });
 
+test('what a client has listed leaves room for the listings of others', async () => {
+  const volume = Volume.fromJSON({ '/export/d': null });
+  for (let index = 0; index < 10_000; index++) volume.writeFileSync(`/export/d/${index}`, '');
+  const memfs = createFsFromVolume(volume).promises as unknown as PromisesLike;
+  await using server = new Server({ exports: { tree: new NodeFsBackend(memfs, { root: '/export', maxEntries: 16_382 }) } });
+  const [greedy, modest] = [await RawClient.attached(server), await RawClient.attached(server)];
+  const list = (client: RawClient, fid: number, offset = 0n) => client.outcome('Treaddir', { fid, offset, count: 4096 });
+  const fids: number[] = [];
+  for (let turn = 0; turn < 4; turn++) fids.push(await greedy.open('d'));
+  const told: string[] = [];
+  for (const fid of fids) told.push(await list(greedy, fid));
+  expect(told).toEqual(['ok', 'ok', 'ok', 'ENOMEM']);
+  // What is listed once more takes no more room, and one that found none is as it was.
+  const [first = 0, , , last = 0] = fids;
+  expect([await list(greedy, first), await list(greedy, first, 5n), await list(greedy, last)]).toEqual(['ok', 'ok', 'ENOMEM']);
+  expect(await list(modest, await modest.open('d'))).toBe('ok');
+  await greedy.call('Tclunk', { fid: first });
+  expect(await list(greedy, last)).toBe('ENOMEM');
+  await modest.version();
+  expect(await list(greedy, last)).toBe('ok');
+});
+
 test('a file system that lacks methods refuses what needs them', async () => {
   await using directory = new TemporaryDirectory('poor');
   await fs.writeFile(directory.join('f'), 'text');

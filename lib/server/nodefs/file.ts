@@ -27,6 +27,10 @@ abstract class OpenPath {
     return this.node.tree.locks(this.node.qid).getlock(this, range);
   }
 
+  protected get closed(): boolean {
+    return this.#closed;
+  }
+
   /** True the first time. */
   protected end(): boolean {
     if (this.#closed) return false;
@@ -113,6 +117,13 @@ export class HandleFile extends OpenPath implements BackendFile {
  */
 export class ListedDirectory extends OpenPath implements BackendFile {
   #names: readonly string[] = [];
+  /** Whose share of names it takes. */
+  readonly #connection: string;
+
+  constructor(node: PathNode, connection: string) {
+    super(node);
+    this.#connection = connection;
+  }
 
   read(): never {
     throw failure('EISDIR');
@@ -133,7 +144,8 @@ export class ListedDirectory extends OpenPath implements BackendFile {
     if (offset === 0n) {
       const names = await tree.fs.readdir(path);
       if (names.length > tree.maxEntries) throw failure('EOVERFLOW');
-      this.#names = ['.', '..', ...names];
+      if (this.closed) throw failure('EBADF');
+      this.#keep(['.', '..', ...names]);
     }
     const entries: DirectoryEntry[] = [];
     let at = offset > BigInt(this.#names.length) ? this.#names.length : Number(offset);
@@ -150,6 +162,12 @@ export class ListedDirectory extends OpenPath implements BackendFile {
       }
     }
     return entries;
+  }
+
+  /** Has these names in place of those before. ENOMEM where this and the other directories of its connection have too many. */
+  #keep(names: readonly string[]): void {
+    if (!this.node.tree.names.take(this.#connection, names.length - this.#names.length)) throw failure('ENOMEM');
+    this.#names = names;
   }
 
   async #entry(path: string, name: string, cookie: number): Promise<DirectoryEntry | undefined> {
@@ -180,6 +198,6 @@ export class ListedDirectory extends OpenPath implements BackendFile {
   fsync(): void {}
 
   close(): void {
-    this.end();
+    if (this.end()) this.#keep([]);
   }
 }

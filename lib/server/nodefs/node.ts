@@ -181,7 +181,7 @@ export class PathNode implements BackendNode {
 
   async #open(flags: number, connection: string): Promise<BackendFile> {
     const { path, stat } = await this.tree.locate(this);
-    if (typeOf(stat) === S_IFDIR) return new ListedDirectory(this);
+    if (typeOf(stat) === S_IFDIR) return new ListedDirectory(this, connection);
     if (typeOf(stat) === S_IFLNK) throw failure('ELOOP');
     return this.tree.opening(connection, async () => {
       const handle = await this.tree.open(path, flags, stat, (flags & L_O_TRUNC) !== 0);

@@ -8,12 +8,17 @@ import { openFiles, opening } from '../descriptors.js';
 import { failure } from '../errors.js';
 import { disarmed } from '../local/model.js';
 import { LockTable } from '../locks.js';
+import { Shares } from '../shares.js';
 import { Gate } from './gate.js';
 import type { PathNode } from './node.js';
 import type { FileHandleLike, PromisesLike, StatLike } from './shape.js';
 import { qidOf, sameFile, typeOf } from './stat.js';
 
 const ENOENT = 2;
+/** Listings of the largest size whose names may be kept, of all connections: a second one always finds room for one. */
+const LISTINGS = 4;
+/** What counts as such where listings may not be large. */
+const FEW = 16384;
 /** Names of a file system that is not addressed by bytes but by the host's paths. */
 const FOREIGN = sep === '/' ? /[\udc80-\udcff]/ : /[\udc80-\udcff\\:]/;
 
@@ -27,6 +32,8 @@ export class Tree {
   readonly maxEntries: number;
   /** Bytes of a file; EFBIG beyond. */
   readonly maxFileSize: number;
+  /** Names that open directories keep. */
+  readonly names: Shares;
   readonly gate = new Gate();
   /** Holders of nodes. */
   held = 0;
@@ -42,6 +49,7 @@ export class Tree {
     this.root = root.endsWith('/') && root !== '/' ? root.slice(0, -1) : root;
     this.maxEntries = maxEntries;
     this.maxFileSize = maxFileSize;
+    this.names = new Shares(LISTINGS * Math.max(maxEntries + 2, FEW));
     this.#host = fs.open === hostOpen;
     this.#disarms = !this.#host || process.geteuid?.() === 0;
   }
