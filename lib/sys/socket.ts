@@ -1,3 +1,4 @@
+import { close } from './io.js';
 import { address, check, declare, lazy, outcome, SystemError } from './libc.js';
 
 /**
@@ -34,6 +35,7 @@ export const AF_VSOCK = 40;
 export const VMADDR_ANY = 0xffffffff;
 
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
@@ -53,6 +55,7 @@ const STORAGE = 128;
 
 /** Negated error numbers of a connection that is being made. */
 export const EINPROGRESS = -115;
+const ECONNREFUSED = -111;
 
 const ENAMETOOLONG = 36;
 
@@ -79,6 +82,19 @@ export function bindAndListen(fd: number, endpoint: Endpoint, backlog = 511): vo
   if (endpoint.family !== AF_UNIX) set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   check(calls().bind(fd, at, at.length), 'bind');
   check(calls().listen(fd, backlog), 'listen');
+}
+
+/**
+ * Whether a unix socket file is nobody's any more. Whoever it is bound to hears nothing of the question: a socket of another kind is refused by
+ * its kind (EPROTOTYPE) where there is one, listening or about to, and by nobody (ECONNREFUSED) where there is none.
+ */
+export function isAbandoned(path: string): boolean {
+  const fd = check(calls().socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+  try {
+    return connect(fd, { family: AF_UNIX, path }) === ECONNREFUSED;
+  } finally {
+    close(fd);
+  }
 }
 
 /** Lets an AF_INET6 socket take IPv4 connections too. */

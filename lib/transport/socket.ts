@@ -1,6 +1,7 @@
 import { lstat, readFile, unlink } from 'node:fs/promises';
 import { createServer, connect as netConnect, type Server, type Socket, type SocketConstructorOpts } from 'node:net';
 import { type ConnectionOptions, type TlsOptions, connect as tlsConnect, createServer as tlsCreateServer } from 'node:tls';
+import { isAbandoned } from '../sys/socket.js';
 import { addressName, formatAddress, type TcpAddress, type TlsAddress, type UnixAddress } from './address.js';
 import { whileAlone } from './alone.js';
 import { abortError, codeOf, TransportError, wrapError } from './error.js';
@@ -202,8 +203,8 @@ function bind(server: Server, where: { path: string } | { port: number; host?: s
 }
 
 /**
- * Listens on a unix socket whose file may be left over: it is removed only if it is a socket and a connection to it is refused. Of several who begin at once,
- * one at a time: a socket that is bound already refuses connections until somebody listens, and a name that was left over is another's by the time it is removed.
+ * Listens on a unix socket whose file may be left over: it is removed only if it is a socket that nobody has. Of several who begin at once, one at a time:
+ * a name that was left over may be another's by the time it is removed.
  */
 export function replacingStale(address: UnixAddress, listen: () => Promise<void>): Promise<void> {
   return whileAlone(address.path, async (alone) => {
@@ -221,6 +222,8 @@ export function replacingStale(address: UnixAddress, listen: () => Promise<void>
 async function stale(address: UnixAddress): Promise<boolean> {
   const stats = await lstat(address.path).catch(() => undefined);
   if (stats === undefined || !stats.isSocket()) return false;
+  // A connection would be taken for a peer: a bridge gives up the one that it has for one that comes.
+  if (process.platform === 'linux') return isAbandoned(address.path);
   try {
     (await openSocket(address, { timeout: 1000 })).destroy();
     return false;
