@@ -162,7 +162,11 @@ async function mountPeer(
     retry: retryOf(argv.retry),
     onEvent: (event) => console.error(`ninep: ${directory}: ${recoveryLine(event)}`),
   });
+  // What mounting asks the peer fails then: it may never be answered.
+  const give = () => client.destroy();
+  signal.addEventListener('abort', give, { once: true });
   try {
+    signal.throwIfAborted();
     await client.attach({ aname, ...(process.getuid !== undefined && { uid: process.getuid() }) });
     return {
       client,
@@ -176,6 +180,8 @@ async function mountPeer(
   } catch (error) {
     client.destroy();
     throw error;
+  } finally {
+    signal.removeEventListener('abort', give);
   }
 }
 

@@ -1,8 +1,10 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { expect, it } from 'vitest';
+import { listen } from '../../lib/transport/index.js';
 import { ensureBuilt, main } from '../support/build.js';
 import { run } from '../support/child.js';
+import { HostileServer } from '../support/hostile.js';
 import { launch, type Ready, type ServerProcess } from '../support/launcher.js';
 import { requires } from '../support/requires.js';
 import { ninep } from '../support/servers/ninep.js';
@@ -110,6 +112,29 @@ requires('mount')('ninep bridge', () => {
     }
     await expect.poll(() => mountsBelow(at('on-guest')), { timeout: 30_000 }).toEqual([]);
     await host.stop();
+  });
+
+  it('ends when it is asked to, though its peer has not let it attach', async () => {
+    await using directory = new TemporaryDirectory('bridge-cli');
+    const at = (name: string) => directory.join(name);
+    mkdirSync(at('mnt'));
+    const peer = new HostileServer();
+    const asked = new Promise<void>((resolve) => {
+      peer.answers.Tattach = () => {
+        resolve();
+        return undefined;
+      };
+    });
+    const listener = await listen(`unix:${at('socket')}`, (transport) => peer.serve(transport));
+    const bridge = await start([`unix:${at('socket')}`, '--mount', at('mnt'), '--retry', 'forever'], { line: /connected/ });
+    try {
+      await asked;
+      bridge.child.kill('SIGTERM');
+      expect(await bridge.exited).toEqual({ code: 0, signal: null });
+    } finally {
+      await bridge.stop();
+      await listener.close();
+    }
   });
 
   it('speaks through the vsock of Firecracker, dialling and waiting', async () => {
