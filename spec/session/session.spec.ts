@@ -1,13 +1,16 @@
+import { writeSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Codec, type Message } from '../../lib/protocol/codec.js';
 import { NOTAG, VERSION_L, VERSION_U } from '../../lib/protocol/constants.js';
 import { ConnectionLostError } from '../../lib/protocol/error.js';
 import { Framer } from '../../lib/protocol/framer.js';
-import type { Body, MessageName, TName } from '../../lib/protocol/messages.js';
+import { type Body, type MessageName, messages, type TName } from '../../lib/protocol/messages.js';
 import { openSession, Session, type SessionOptions } from '../../lib/session/index.js';
 import { PARTING } from '../../lib/session/parting.js';
+import { close, read, setNonblocking, socketpair } from '../../lib/sys/io.js';
 import { registerScheme } from '../../lib/transport/index.js';
 import { type MemoryOptions, memoryPair } from '../../lib/transport/memory.js';
+import { PolledTransport } from '../../lib/transport/polled.js';
 import type { Transport } from '../../lib/transport/transport.js';
 
 /** The other end, played by hand: collects what comes and answers what the test says. */
@@ -409,6 +412,48 @@ describe('a request that is given up', () => {
     await expect(session.request('Tclunk', { fid: 1 })).rejects.toBeInstanceOf(ConnectionLostError);
   });
 });
+
+it.runIf(process.platform === 'linux')(
+  'a reply that came in time counts, though the process stood still until it was too late',
+  async () => {
+    const [ours, theirs] = socketpair();
+    setNonblocking(theirs);
+    const codec = new Codec();
+    const say = (frame: Uint8Array) => writeSync(theirs, frame);
+    /** Reads the next request, whose type tells it. */
+    const heard = async (type: number) => {
+      const bytes = Buffer.alloc(8192);
+      for (let count = 0; count === 0; ) {
+        await new Promise((resolve) => setImmediate(resolve));
+        count = Math.max(0, read(theirs, bytes));
+      }
+      expect(bytes[4]).toBe(type);
+      return bytes.readUInt16LE(5);
+    };
+    const opening = Session.open(new PolledTransport('pair', ours, ours), { timeout: 1000 });
+    await heard(messages.Tversion.type);
+    say(codec.encode('Rversion', NOTAG, { msize: 8192, version: '9P2000.L' }));
+    const session = await opening;
+    sessions.push(session);
+    const still = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200);
+
+    const request = session.request('Tclunk', { fid: 1 });
+    const tag = await heard(messages.Tclunk.type);
+    say(codec.encode('Rclunk', tag, {}));
+    still();
+    await request;
+
+    // And so does that to a Tflush, without which the session would be over.
+    const late = session.request('Tclunk', { fid: 2 });
+    await heard(messages.Tclunk.type);
+    await expect(late).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    say(codec.encode('Rflush', await heard(messages.Tflush.type), {}));
+    still();
+    await expect.poll(() => session.counters.inFlight).toBe(0);
+    expect(session.lost).toBeUndefined();
+    close(theirs);
+  },
+);
 
 describe('a peer that breaks the protocol ends the session', () => {
   it.each<[string, (peer: Peer, tag: number) => void]>([
