@@ -1,9 +1,7 @@
 import { lstat, readFile, unlink } from 'node:fs/promises';
 import { createServer, connect as netConnect, type Server, type Socket, type SocketConstructorOpts } from 'node:net';
 import { type ConnectionOptions, type TlsOptions, connect as tlsConnect, createServer as tlsCreateServer } from 'node:tls';
-import { isAbandoned } from '../sys/socket.js';
 import { addressName, formatAddress, type TcpAddress, type TlsAddress, type UnixAddress } from './address.js';
-import { whileAlone } from './alone.js';
 import { abortError, codeOf, TransportError, wrapError } from './error.js';
 import { type StreamOptions, StreamTransport } from './stream.js';
 import type { Listener, Transport } from './transport.js';
@@ -206,7 +204,8 @@ function bind(server: Server, where: { path: string } | { port: number; host?: s
  * Listens on a unix socket whose file may be left over: it is removed only if it is a socket that nobody has. Of several who begin at once, one at a time:
  * a name that was left over may be another's by the time it is removed.
  */
-export function replacingStale(address: UnixAddress, listen: () => Promise<void>): Promise<void> {
+export async function replacingStale(address: UnixAddress, listen: () => Promise<void>): Promise<void> {
+  const { whileAlone } = await import('./alone.js');
   return whileAlone(address.path, async (alone) => {
     try {
       await listen();
@@ -223,7 +222,7 @@ async function stale(address: UnixAddress): Promise<boolean> {
   const stats = await lstat(address.path).catch(() => undefined);
   if (stats === undefined || !stats.isSocket()) return false;
   // A connection would be taken for a peer: a bridge gives up the one that it has for one that comes.
-  if (process.platform === 'linux') return isAbandoned(address.path);
+  if (process.platform === 'linux') return (await import('../sys/socket.js')).isAbandoned(address.path);
   try {
     (await openSocket(address, { timeout: 1000 })).destroy();
     return false;
