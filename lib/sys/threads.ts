@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads';
+import { isMainThread, Worker } from 'node:worker_threads';
 import { type CallName, calls, prototypes, type Word } from './calls.js';
 import { koffiPath } from './koffi.js';
-import { background } from './libc.js';
+import { background, declare } from './libc.js';
 
 /** Threads that make system calls which may block. */
 export interface Threads {
@@ -51,11 +51,14 @@ class CallThread {
   readonly #worker: Worker;
   #job: Job | undefined;
   #free: ((thread: CallThread) => void) | undefined;
+  /** 1 while it makes a call: its own word for it, as no message is heard any more while the process ends. */
+  readonly #calling = new Int32Array(new SharedArrayBuffer(4));
   ended = false;
 
   constructor() {
     const begun = performance.now();
-    const worker = new Worker(SOURCE, { eval: true, workerData: { koffi: koffiPath(), prototypes }, execArgv: [], stdin: false });
+    const workerData = { koffi: koffiPath(), prototypes, calling: this.#calling };
+    const worker = new Worker(SOURCE, { eval: true, workerData, execArgv: [], stdin: false });
     worker.once('online', () => {
       patience = Math.min(PATIENCE_MOST, Math.max(PATIENCE_LEAST, (performance.now() - begun) / 4));
     });
@@ -66,18 +69,32 @@ class CallThread {
     this.#worker = worker;
   }
 
-  /** Makes a call. `free` is told when the thread can have another one. */
-  run(job: Job, free: (thread: CallThread) => void): void {
+  /** Makes a call, which keeps the process alive if it is `awaited`. `free` is told when the thread can have another one. */
+  run(job: Job, awaited: boolean, free: (thread: CallThread) => void): void {
     this.#job = job;
     this.#free = free;
-    this.#worker.ref();
+    if (awaited) this.#worker.ref();
+    endDespiteHanging();
+    calling.add(this);
+    Atomics.store(this.#calling, 0, 1);
     this.#worker.postMessage([job.name, job.words]);
+  }
+
+  /** Nobody waits for its call any more. */
+  abandon(): void {
+    this.#worker.unref();
+  }
+
+  /** Waits for the end of its call, which stops this thread: false if there is none within so many milliseconds. */
+  isDone(milliseconds: number): boolean {
+    return Atomics.wait(this.#calling, 0, 1, milliseconds) !== 'timed-out';
   }
 
   #done(result: number, error: Error | undefined): void {
     const job = this.#job;
     const free = this.#free;
     this.#job = this.#free = undefined;
+    calling.delete(this);
     this.#worker.unref();
     free?.(this);
     if (error === undefined) job?.resolve(result);
@@ -97,6 +114,26 @@ class CallThread {
   }
 }
 
+/** Threads that make a call. */
+const calling = new Set<CallThread>();
+/** Milliseconds that the end of the process waits for their calls. */
+const LAST_CALLS = 500;
+let watching = false;
+
+/** Node waits for its threads when the process ends, and would wait for ever for one whose call hangs: then the process ends without that. */
+function endDespiteHanging(): void {
+  // In another thread this would be the end of that one only.
+  if (watching || !isMainThread) return;
+  watching = true;
+  process.on('exit', (code) => {
+    const until = performance.now() + LAST_CALLS;
+    for (const thread of calling) {
+      if (!thread.isDone(Math.max(0, until - performance.now())))
+        declare<(code: number) => void>('void _exit(int)')(Number(process.exitCode ?? code));
+    }
+  });
+}
+
 /** Threads that have nothing to do: a file system's first call takes one that another has used, or that was made ready, as it takes long to start one. */
 const stock: CallThread[] = [];
 /** Those who may use them. */
@@ -113,7 +150,7 @@ export function readyThread(): void {
  */
 export class OwnThreads implements Threads {
   readonly #most: number;
-  #busy = 0;
+  readonly #busy = new Set<CallThread>();
   readonly #queue: Job[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -126,7 +163,7 @@ export class OwnThreads implements Threads {
   call(name: CallName, words: readonly Word[]): Promise<number> {
     return new Promise((resolve, reject) => {
       const job = { name, words, resolve, reject };
-      if (this.#busy < this.#most && (stock.length > 0 || this.#busy === 0)) this.#give(stock.pop() ?? new CallThread(), job);
+      if (this.#busy.size < this.#most && (stock.length > 0 || this.#busy.size === 0)) this.#give(stock.pop() ?? new CallThread(), job);
       else {
         this.#queue.push(job);
         this.#watch();
@@ -134,17 +171,18 @@ export class OwnThreads implements Threads {
     });
   }
 
-  /** Its threads end once nobody has any use for them. Idempotent. */
+  /** Its threads end once nobody has any use for them; a call that still hangs does not keep the process alive. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const thread of this.#busy) thread.abandon();
     users--;
     if (users === 0) for (const thread of stock.splice(0)) thread.end();
   }
 
   /** One more thread once the first of the queue has waited long enough. */
   #watch(): void {
-    if (this.#timer !== undefined || this.#queue.length === 0 || this.#busy >= this.#most) return;
+    if (this.#timer !== undefined || this.#queue.length === 0 || this.#busy.size >= this.#most) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const job = this.#queue.shift();
@@ -155,12 +193,12 @@ export class OwnThreads implements Threads {
   }
 
   #give(thread: CallThread, job: Job): void {
-    this.#busy++;
-    thread.run(job, this.#freed);
+    this.#busy.add(thread);
+    thread.run(job, !this.#closed, this.#freed);
   }
 
   readonly #freed = (thread: CallThread): void => {
-    this.#busy--;
+    this.#busy.delete(thread);
     const next = this.#queue.shift();
     if (next !== undefined) this.#give(thread.ended ? new CallThread() : thread, next);
     else if (thread.ended) return;
@@ -178,6 +216,9 @@ const calls = {};
 parentPort.on('message', ([name, words]) => {
   calls[name] ??= library.func(workerData.prototypes[name]);
   const result = calls[name](...words);
-  parentPort.postMessage(result < 0 ? -koffi.errno() : result);
+  const error = result < 0 ? koffi.errno() : 0;
+  Atomics.store(workerData.calling, 0, 0);
+  Atomics.notify(workerData.calling, 0);
+  parentPort.postMessage(result < 0 ? -error : result);
 });
 `;
