@@ -101,6 +101,8 @@ function prefixOf(key: string): number {
 /** The file systems under an export, and the qid paths of their files. */
 export class Devices {
   readonly #devices = new Map<number, Device>();
+  /** For the first look at a file system: it may be one that hangs. */
+  readonly strangers = { threads: new OwnThreads() };
   /** A device and the upper 16 bits of an inode number, to the upper 16 bits of its qid paths. */
   readonly #prefixes = new Map<string, bigint>();
   readonly #taken = new Set<number>();
@@ -141,7 +143,7 @@ export class Devices {
 
   /** Ends the threads that are idle. */
   close(): void {
-    for (const device of this.#devices.values()) device.threads.close();
+    for (const { threads } of [this.strangers, ...this.#devices.values()]) threads.close();
   }
 
   /** Whether qid paths of a device's files are their inode numbers, as long as those are below 2⁴⁸. */

@@ -202,7 +202,7 @@ export class LocalNode implements BackendNode {
       must(yield* work.statOf(fd));
       const { stat } = work;
       const device = stat.dev === this.device.dev ? this.device : yield* tree.device(work, fd, stat.dev);
-      if (device !== this.device && !work.background && !device.here(Date.now())) tree.elsewhere();
+      if (device !== this.device && !work.background && !device.here(Date.now())) tree.elsewhere(device);
       const node = new LocalNode(tree, this, name, device, stat.mode & S_IFMT, stat);
       if (tree.model.mapped) {
         // The node stands for itself already: a model that goes by names needs one.

@@ -30,6 +30,8 @@ export class Tree {
   readonly #settings: Settings;
   readonly #here = new Work();
   readonly #idle = new Map<Threads, Work[]>();
+  /** Where the operation that is being attempted on this thread is to go on, if it cannot here. */
+  #where: { readonly threads: Threads };
   /** Nodes with descriptors, from the longest unused on; the root is not among them. */
   #oldest: LocalNode | undefined;
   #newest: LocalNode | undefined;
@@ -41,6 +43,7 @@ export class Tree {
     this.#settings = settings;
     this.model = model;
     this.devices = devices;
+    this.#where = device;
     this.locks = new LocalLocks(this);
     this.root = new LocalNode(this, undefined, '', device, S_IFDIR, work.stat);
     this.root.fd = fd;
@@ -96,11 +99,10 @@ export class Tree {
   perform<T>(node: LocalNode, body: (work: Work) => Op<T>): Awaitable<T> {
     const { device } = node;
     const now = Date.now();
-    if (device.here(now)) {
-      const answer = this.#attempt(device, now, body);
-      if (answer !== ELSEWHERE) return answer;
-    }
-    return this.background(device, body);
+    if (!device.here(now)) return this.background(device, body);
+    this.#where = device;
+    const answer = this.#attempt(device, now, body);
+    return answer === ELSEWHERE ? this.background(this.#where, body) : answer;
   }
 
   /** Runs an operation on this thread; ELSEWHERE if it would block. */
@@ -119,7 +121,7 @@ export class Tree {
   }
 
   /** Runs an operation on other threads, whatever the file system. */
-  async background<T>(device: Device, body: (work: Work) => Op<T>): Promise<T> {
+  async background<T>(device: { readonly threads: Threads }, body: (work: Work) => Op<T>): Promise<T> {
     const idle = this.#idleOf(device.threads);
     const work = idle.pop() ?? new Work(device.threads);
     try {
@@ -223,8 +225,9 @@ export class Tree {
     if (end !== undefined) yield* wait(end);
   }
 
-  /** Ends an attempt on this thread; the operation begins again on others. */
-  elsewhere(): never {
+  /** Ends an attempt on this thread; the operation begins again on others: those of the file system that it may have to wait for, if that is not its node's. */
+  elsewhere(device?: { readonly threads: Threads }): never {
+    if (device !== undefined) this.#where = device;
     throw ELSEWHERE;
   }
 
@@ -232,7 +235,7 @@ export class Tree {
   *device(work: Work, fd: number, dev: number): Op<Device> {
     const known = this.devices.get(dev);
     if (known !== undefined) return known;
-    if (!work.background) this.elsewhere();
+    if (!work.background) this.elsewhere(this.devices.strangers);
     must(yield* work.fstatfs(fd));
     const device = this.devices.add(dev, readStatFs(work.small));
     must(yield* work.statOf(fd));

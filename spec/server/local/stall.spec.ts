@@ -1,9 +1,10 @@
-import { promises } from 'node:fs';
+import { mkdirSync, promises } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { L_O_RDONLY, L_O_WRONLY } from '../../../lib/protocol/constants.js';
 import { localBackend } from '../../../lib/server/local/index.js';
 import { Server } from '../../../lib/server/server.js';
+import { sharedThreads } from '../../../lib/sys/threads.js';
 import { launch } from '../../support/launcher.js';
 import { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
@@ -52,6 +53,29 @@ requires('mount')('a file system that hangs', () => {
     for (const node of [ok, stuck, root]) node.release();
     await expect.poll(() => backend.counts().held, { timeout: 30_000 }).toBe(0);
     await backend.close();
+  });
+});
+
+requires('mount')('a file system that may hang, below one that does not', () => {
+  test('is looked at on threads of its own, the first time and later', async () => {
+    await using directory = new TemporaryDirectory('local');
+    const mountpoint = directory.join('m');
+    mkdirSync(mountpoint);
+    const backend = await localBackend(directory.path);
+    const daemon = await launch({
+      command: process.execPath,
+      args: [fileURLToPath(new URL('hanging.mjs', import.meta.url)), mountpoint],
+      ready: { line: /mounted/ },
+      stopSignal: 'SIGKILL',
+    });
+    const root = backend.attach();
+    const shared = vi.spyOn(sharedThreads, 'call');
+    for (let turn = 0; turn < 2; turn++) (await root.walk('m', caller())).release();
+    expect(shared).not.toHaveBeenCalled();
+    shared.mockRestore();
+    root.release();
+    await backend.close();
+    await daemon.stop();
   });
 });
 
