@@ -1,6 +1,7 @@
 import { L_O_ACCMODE, L_O_RDONLY, L_O_WRONLY } from '../../protocol/constants.js';
 import type { Attributes, LockRange, SetAttributes } from '../../protocol/types.js';
 import { closeNow, EAGAIN, EOPNOTSUPP, readCached } from '../../sys/files.js';
+import { O_CLOEXEC, O_PATH } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable, BackendFile, Caller } from '../backend.js';
 import { openFiles } from '../descriptors.js';
@@ -11,6 +12,7 @@ import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 const EINTR = -4;
+const EMFILE = -24;
 
 /** What open files and open directories have in common. */
 export abstract class Opened implements BackendFile {
@@ -30,6 +32,7 @@ export abstract class Opened implements BackendFile {
     this.fd = fd;
     this.connection = connection;
     node.retain();
+    node.isOpen(this, true);
   }
 
   abstract read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
@@ -54,6 +57,7 @@ export abstract class Opened implements BackendFile {
   close(): Awaitable<void> {
     if (this.fd < 0 || this.#closing) return;
     this.#closing = true;
+    this.node.isOpen(this, false);
     this.released();
     if (this.#users === 0) return this.#end();
     return new Promise((resolve) => {
@@ -82,10 +86,24 @@ export abstract class Opened implements BackendFile {
   protected using<T>(answer: Awaitable<T>): Awaitable<T> {
     if (!(answer instanceof Promise)) return answer;
     this.#users++;
-    return answer.finally(() => {
-      this.#users--;
-      if (this.#closing && this.#users === 0) this.#closed?.(this.#end());
-    });
+    return answer.finally(() => this.#left());
+  }
+
+  #left(): void {
+    this.#users--;
+    if (this.#closing && this.#users === 0) this.#closed?.(this.#end());
+  }
+
+  /** A new O_PATH descriptor of what is open, whatever has become of its name; an error number negated where there is none. */
+  *held(work: Work): Op<number> {
+    const { tree } = this.node;
+    this.#users++;
+    try {
+      const fd = yield* work.reopen(this.fd, O_PATH | O_CLOEXEC);
+      return fd === EMFILE && tree.relieve() ? yield* work.reopen(this.fd, O_PATH | O_CLOEXEC) : fd;
+    } finally {
+      this.#left();
+    }
   }
 
   #end(): Awaitable<void> {

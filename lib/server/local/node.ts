@@ -24,7 +24,7 @@ import { applyChange } from './change.js';
 import type { Device } from './devices.js';
 import { LocalDirectory } from './directory.js';
 import { fail, must } from './fail.js';
-import { LocalFile } from './file.js';
+import { LocalFile, type Opened } from './file.js';
 import { createFile, type Make, makeFile } from './making.js';
 import type { Credentials } from './metadata.js';
 import { changes, hostFlags } from './open.js';
@@ -79,6 +79,8 @@ export class LocalNode implements BackendNode {
   attached = true;
   /** Nodes below, by name. */
   children: Map<string, LocalNode> | undefined;
+  /** What is open of it, by which it is found if not by its name. */
+  #opened: Set<Opened> | undefined;
   /** O_PATH, or -1. */
   fd = -1;
   /** Operations that use the descriptor, and changes that wait for their turn. */
@@ -121,6 +123,21 @@ export class LocalNode implements BackendNode {
       (stat.mode & S_IFMT) === this.kind &&
       stat.btimeSec * 1000 + stat.btimeNsec / 1e6 === this.#birth
     );
+  }
+
+  /** An open file or directory of it begins, or ends. */
+  isOpen(file: Opened, open: boolean): void {
+    if (open) {
+      this.#opened ??= new Set();
+      this.#opened.add(file);
+    } else if (this.#opened?.delete(file) === true && this.#opened.size === 0) {
+      this.#opened = undefined;
+    }
+  }
+
+  /** One of its open files, if there is any. */
+  get anOpened(): Opened | undefined {
+    return this.#opened?.values().next().value;
   }
 
   retain(): void {

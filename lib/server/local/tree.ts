@@ -274,12 +274,12 @@ export class Tree {
     return node;
   }
 
-  /** Finds a node whose descriptor was taken back: from the nearest node above that has one, name by name. */
+  /** Finds a node whose descriptor was taken back: by what is open of it, or from the nearest node above that can be had so, name by name. */
   *find(work: Work, node: LocalNode): Op<number> {
     let at = node;
     while (node.fd < 0) {
       const path: LocalNode[] = [];
-      for (at = node; at.fd < 0; at = at.above) {
+      for (at = node; at.fd < 0 && !(yield* this.#reopen(work, at)); at = at.above) {
         if (!at.attached || at.above === undefined) throw failure('ESTALE');
         path.push(at);
         work.pin(at.above);
@@ -288,6 +288,17 @@ export class Tree {
       for (let next = path.pop(); next !== undefined && (yield* this.#reach(work, at, next)); next = path.pop()) at = next;
     }
     return node.fd;
+  }
+
+  /** Finds a node by what is open of it: false where nothing is. */
+  *#reopen(work: Work, node: LocalNode): Op<boolean> {
+    const { anOpened } = node;
+    if (anOpened === undefined) return false;
+    const fd = yield* anOpened.held(work);
+    if (fd < 0) return node.fd >= 0;
+    if (node.fd < 0) this.#hold(node, fd);
+    else closeNow(fd);
+    return true;
   }
 
   /** Finds a node in the directory above it, which has been found. False where a rename has taken it from there meanwhile. */

@@ -6,11 +6,13 @@ import { S_IFMT, SETATTR_MODE, SETATTR_SIZE } from '../../../lib/protocol/consta
 import { ErrnoError } from '../../../lib/protocol/error.js';
 import type { BackendNode } from '../../../lib/server/backend.js';
 import { LocalNode } from '../../../lib/server/local/node.js';
+import { Server } from '../../../lib/server/server.js';
 import { run } from '../../support/child.js';
 import { markedEnvironment } from '../../support/launcher.js';
+import { RawClient } from '../../support/raw.js';
 import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-import { caller, changeOf, Exported, hold, intercept, outcome, sys } from './exported.js';
+import { caller, changeOf, Exported, hold, intercept, outcome, setHostXattr, sys } from './exported.js';
 
 const TRIES = sized('NINEP_RACES', 100_000, 2000);
 const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
@@ -262,6 +264,50 @@ describe('nodes keep to their file', () => {
     expect((await nodes[3]?.getattr(0n, caller()))?.nlink).toBe(0);
     for (const node of nodes) node.release();
     expect(e.backend.counts()).toMatchObject({ descriptors: 0 });
+  });
+
+  test.each(['auto', 'always'] as const)('when what is open has lost its name to others, and its descriptor: %s', async (background) => {
+    await using e = await Exported.make({ descriptors: 64, background });
+    const server = new Server({ exports: { tree: e.backend } });
+    const c = await RawClient.attached(server);
+    for (const name of ['removed', 'replaced']) {
+      writeFileSync(e.host(name), name);
+      setHostXattr(e.host(name), 'user.name', Buffer.from(name).toString('hex'));
+    }
+    for (const name of ['d', ...Array.from({ length: 80 }, (_, index) => `x${index}`)]) mkdirSync(e.host(name));
+    const fids = { removed: await c.open('removed'), replaced: await c.open('replaced'), d: await c.open('d') };
+    const clones = { removed: c.nextFid(), replaced: c.nextFid(), d: c.nextFid() };
+    const names = ['removed', 'replaced', 'd'] as const;
+    for (const name of names) await c.call('Twalk', { fid: fids[name], newfid: clones[name], wnames: [] });
+    const forget = async () => {
+      for (let d = 0; d < 80; d++) await c.call('Tgetattr', { fid: await c.walk(`x${d}`), requestMask: 0n });
+    };
+    await forget();
+    rmSync(e.host('removed'));
+    writeFileSync(e.host('another'), 'another');
+    renameSync(e.host('another'), e.host('replaced'));
+    rmSync(e.host('d'), { recursive: true });
+    for (const name of ['removed', 'replaced'] as const) {
+      const newfid = c.nextFid();
+      await c.call('Txattrwalk', { fid: fids[name], newfid, name: 'user.name' });
+      expect(Buffer.from((await c.call('Tread', { fid: newfid, offset: 0, count: 100 })).data).toString()).toBe(name);
+    }
+    await forget();
+    for (const name of names) {
+      await c.call('Tsetattr', { fid: clones[name], ...changeOf(SETATTR_MODE, { mode: 0o711 }) });
+      expect((await c.call('Tgetattr', { fid: fids[name], requestMask: 0x3fffn })).mode & 0o777).toBe(0o711);
+    }
+    expect(statSync(e.host('replaced')).mode & 0o777).not.toBe(0o711);
+    // With the last that is open goes what it was found by.
+    await forget();
+    for (const name of names) await c.call('Tclunk', { fid: fids[name] });
+    for (const name of names) {
+      expect(await c.outcome('Tgetattr', { fid: clones[name], requestMask: 0x3fffn })).toMatch(/^(ESTALE|ENOENT)$/);
+    }
+    c.transport.destroy();
+    await expect.poll(() => server.connections.length).toBe(0);
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+    await server.close();
   });
 
   test('when an operation is about two of them, and to find one takes more descriptors than are allowed', async () => {
