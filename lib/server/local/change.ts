@@ -65,5 +65,5 @@ function* resize(work: Work, node: LocalNode, fd: number, writable: boolean, siz
     if ((node.mode & S_IFMT) !== S_IFREG) throw failure('EINVAL');
   }
   must(writable ? yield* work.ftruncate(fd, size) : yield* work.truncate(fd, size));
-  yield* model.disarm(work, node, fd);
+  yield* model.disarm(work, node, fd, true);
 }

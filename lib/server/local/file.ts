@@ -189,11 +189,27 @@ export class LocalFile extends Opened {
   write(data: Uint8Array, offset: number): Awaitable<number> {
     this.opened();
     const { tree, device } = this.node;
-    const body = (work: Work) => this.#write(work, data, offset);
-    return this.using(device.volatile ? tree.background(device, body) : tree.perform(this.node, body));
+    let armed = false;
+    const arm = () => {
+      armed = true;
+    };
+    const body = (work: Work) => this.#write(work, data, offset, arm);
+    const written = device.volatile ? tree.background(device, body) : tree.perform(this.node, body);
+    if (!(written instanceof Promise)) return armed ? this.using(this.#disarm(written)) : written;
+    return this.using(written.then((count) => (armed ? this.#disarm(count) : count)));
   }
 
-  *#write(work: Work, data: Uint8Array, offset: number): Op<number> {
+  #disarm(count: number): Awaitable<number> {
+    const { node, fd } = this;
+    const { tree } = node;
+    return tree.beside(node, node, function* (work) {
+      yield* tree.model.disarm(work, node, fd, true);
+      return count;
+    });
+  }
+
+  /** `armed` is called where it has left setuid or setgid, which is to be taken in the row of changes. */
+  *#write(work: Work, data: Uint8Array, offset: number, armed: () => void): Op<number> {
     let done = 0;
     do {
       const result = yield* work.pwrite(this.opened(), data, done, data.length - done, offset + done);
@@ -201,7 +217,7 @@ export class LocalFile extends Opened {
       if (result <= 0) break;
       done += result;
     } while (done < data.length);
-    yield* this.node.tree.model.disarm(work, this.node, this.fd);
+    if (!(yield* this.node.tree.model.disarm(work, this.node, this.fd, false))) armed();
     return done;
   }
 

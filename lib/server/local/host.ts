@@ -187,13 +187,14 @@ export class HostModel implements SecurityModel {
     if (result < 0 && !this.#bears(result)) fail(result);
   }
 
-  *disarm(work: Work, node: LocalNode, fd: number): Op<void> {
+  *disarm(work: Work, node: LocalNode, fd: number): Op<boolean> {
     // A server without privileges has no say: the kernel does it.
-    if (this.#uid !== 0 || node.kind !== S_IFREG) return;
+    if (this.#uid !== 0 || node.kind !== S_IFREG) return true;
     must(yield* work.statOf(fd));
     const mode = work.stat.mode & 0o7777;
     const kept = disarmed(mode);
     if (kept !== mode) must(yield* work.chmod(fd, kept));
+    return true;
   }
 
   *getxattr(work: Work, _node: LocalNode, fd: number, name: string): Op<Uint8Array> {

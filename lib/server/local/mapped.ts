@@ -181,17 +181,22 @@ export abstract class MappedModel implements SecurityModel {
     yield* mark(work, fd);
   }
 
-  *disarm(work: Work, node: LocalNode, fd: number): Op<void> {
+  *disarm(work: Work, node: LocalNode, fd: number, inRow: boolean): Op<boolean> {
     // What the node knows costs a write nothing, but only says that there was nothing to take: the mode may have been changed through another
     // name, which must neither leave setuid in place nor be undone.
-    if (disarmed(node.mode) === node.mode && node.kept.asOf === Kept.armed) return;
+    const { armed } = Kept;
+    if (disarmed(node.mode) === node.mode && node.kept.asOf === armed) return true;
     must(yield* work.statOf(fd));
     yield* this.overlay(work, node, fd, work.stat);
     const { mode } = work.stat;
+    // While names move, what was known before is told.
+    if (!inRow && node.kept.asOf < armed) return false;
     const left = disarmed(mode);
-    if (left === mode || (mode & S_IFMT) !== S_IFREG) return;
+    if (left === mode || (mode & S_IFMT) !== S_IFREG) return true;
+    if (!inRow) return false;
     yield* this.keep(work, node, fd, { mode: left });
     node.mode = left;
+    return true;
   }
 }
 

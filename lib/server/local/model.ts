@@ -42,8 +42,12 @@ export interface SecurityModel {
   chown(work: Work, node: LocalNode, fd: number, uid: number, gid: number, keepMode: boolean): Op<void>;
   /** `mode` is permission bits, setuid, setgid and sticky. */
   chmod(work: Work, node: LocalNode, fd: number, mode: number): Op<void>;
-  /** Takes setuid and setgid from a file that was written to, as from one that a user other than root wrote. `fd` is open for writing, or O_PATH. */
-  disarm(work: Work, node: LocalNode, fd: number): Op<void>;
+  /**
+   * Takes setuid and setgid from a file that was written to, as from one that a user other than root wrote. `fd` is open for writing, or O_PATH.
+   * False, with nothing done, where there is something to take and it goes with the file's name: then it is to be asked for again in the row of changes
+   * of the directory (`Tree.beside`), with `inRow`.
+   */
+  disarm(work: Work, node: LocalNode, fd: number, inRow: boolean): Op<boolean>;
   getxattr(work: Work, node: LocalNode, fd: number, name: string): Op<Uint8Array>;
   listxattr(work: Work, node: LocalNode, fd: number): Op<string[]>;
   setxattr(work: Work, node: LocalNode, fd: number, name: string, value: Uint8Array, flags: number): Op<void>;

@@ -295,10 +295,13 @@ export class LocalNode implements BackendNode {
 
   open(flags: number, { connection }: Caller): Awaitable<BackendFile> {
     if (changes(flags)) this.tree.writable();
-    return opening(connection, () => this.tree.perform(this, (work) => this.openWith(work, flags, connection)));
+    const { tree } = this;
+    const open = (work: Work) => this.openWith(work, flags, connection);
+    const cuts = tree.model.mapped && (flags & L_O_TRUNC) !== 0;
+    return opening(connection, () => (cuts ? tree.beside(this, this, open) : tree.perform(this, open)));
   }
 
-  /** Opens the file itself. */
+  /** Opens the file itself: with L_O_TRUNC in the row of its directory, where it may lose what a mapped model keeps by its name. */
   *openWith(work: Work, flags: number, connection: string): Op<BackendFile> {
     const { model } = this.tree;
     const held = yield* this.descriptor(work);
@@ -320,7 +323,7 @@ export class LocalNode implements BackendNode {
     if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
     must(fd);
     try {
-      if ((flags & L_O_TRUNC) !== 0) yield* model.disarm(work, this, held);
+      if ((flags & L_O_TRUNC) !== 0) yield* model.disarm(work, this, held, true);
       return new LocalFile(this, fd, flags, connection);
     } catch (error) {
       yield* work.close(fd);

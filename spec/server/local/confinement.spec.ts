@@ -490,6 +490,35 @@ describe('with calls on other threads', () => {
     expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
   });
 
+  test.each(['a write', 'O_TRUNC'])('a file that loses setuid while it is renamed loses it under its new name: %s', async (way) => {
+    for (const known of [true, false]) {
+      await using e = await Exported.make({ securityModel: 'mapped-file', background: 'always' });
+      await e.create('f', { uid: 11, mode: known ? 0o4755 : 0o755 });
+      const [node, file] = [await e.walk('f'), await e.open('f', 2)];
+      if (!known) {
+        // Through another name, so that this node does not know.
+        await e.mkdir('d');
+        await e.at('d', (d) => d.link('other', node, caller()));
+        await e.setattr('d/other', SETATTR_MODE, { mode: 0o4755 });
+      }
+      const { reached, door } = hold(e, 'close', 'before');
+      const renamed = e.root.rename('f', e.root, 'g', caller());
+      await reached;
+      const changed = way === 'a write' ? file.write(Buffer.from('x'), 0, caller()) : node.open(0o1002, caller());
+      // Whoever does not wait for the rename is done by then.
+      for (let turn = 0; turn < 32; turn++) await e.root.getattr(0n, caller());
+      door.open();
+      await renamed;
+      const opened = await changed;
+      if (typeof opened !== 'number') await opened.close();
+      expect(readdirSync(e.host('.virtfs_metadata'))).toEqual(known ? ['g'] : ['d', 'g']);
+      expect(await e.attributes('g')).toMatchObject({ uid: 11, mode: 0o100755 });
+      await file.close();
+      node.release();
+      expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+    }
+  });
+
   test.each([
     ['renameat', 'answer'],
     ['openat', 'before'],
