@@ -28,6 +28,7 @@ import { LocalFile, type Opened } from './file.js';
 import { createFile, type Make, makeFile } from './making.js';
 import type { Credentials } from './metadata.js';
 import { changes, hostFlags } from './open.js';
+import type { Recent } from './recent.js';
 import type { Tree } from './tree.js';
 import { OVERTAKEN, type Work } from './work.js';
 
@@ -93,7 +94,8 @@ export class LocalNode implements BackendNode {
   queue: Promise<unknown> | undefined;
   /** Raised when a change that takes names of this directory to other files, or to none, begins, and when it has ended: odd in between. */
   turn = 0;
-  /** Neighbours among the nodes with descriptors: the tree's. */
+  /** Which of the tree's nodes with descriptors it is among, if it may lose its own, and its neighbours there. */
+  recent: Recent | undefined;
   older: LocalNode | undefined;
   newer: LocalNode | undefined;
   readonly #birth: number;

@@ -21,7 +21,10 @@ export interface LocalOptions {
   /** Permission bits of directories on the host under the mapped models; 0700 unless given. */
   dmode?: number;
   multidevs?: MultiDevices;
-  /** Descriptors that nodes keep open at most; the least used are closed and found again. A quarter of what the process may have, unless given. */
+  /**
+   * Descriptors that nodes keep open at most; the least used are closed and found again. Half of them may be those of files that have no name any more
+   * and are not open, which cannot be found again. A quarter of what the process may have, unless given.
+   */
   descriptors?: number;
   /** Where system calls are made: `auto` here unless they may block, `always` on other threads. */
   background?: 'auto' | 'always';

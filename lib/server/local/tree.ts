@@ -12,6 +12,7 @@ import { LocalLocks } from './locks.js';
 import type { SecurityModel } from './model.js';
 import { LocalNode } from './node.js';
 import type { Settings } from './options.js';
+import { Recent } from './recent.js';
 import { ELSEWHERE, MOVED, Work } from './work.js';
 
 /** Sets of buffers kept for calls on other threads. */
@@ -32,9 +33,10 @@ export class Tree {
   readonly #idle = new Map<Threads, Work[]>();
   /** Where the operation that is being attempted on this thread is to go on, if it cannot here. */
   #where: { readonly threads: Threads };
-  /** Nodes with descriptors, from the longest unused on; the root is not among them. */
-  #oldest: LocalNode | undefined;
-  #newest: LocalNode | undefined;
+  /** Nodes with descriptors that can be found again by their names; the root is not among them. */
+  readonly #named = new Recent();
+  /** Those that cannot. */
+  readonly #nameless = new Recent();
   #open = 0;
   /** The ends of changes under way on other threads, of the directories whose turn is odd. */
   readonly #turns = new Map<LocalNode, Promise<void>>();
@@ -326,15 +328,17 @@ export class Tree {
     }
   }
 
-  /** A node's name does not lead to it any more; its descriptor still does, for as long as fids hold it. */
+  /** A node's name does not lead to it any more; its descriptor still does, for as long as fids hold it and there are not too many of those. */
   detach(node: LocalNode): void {
     const { above } = node;
     if (!node.attached || above === undefined) return;
     if (above.children?.get(node.label) === node) above.children.delete(node.label);
     node.attached = false;
     above.holders++;
-    this.#unlist(node);
+    node.recent?.remove(node);
+    if (node.fd >= 0) this.#nameless.add(node);
     this.retire(node);
+    this.#reclaim();
   }
 
   /** Follows a rename that has been done. */
@@ -400,9 +404,10 @@ export class Tree {
 
   /** Marks a node's descriptor as used now. */
   touch(node: LocalNode): void {
-    if (node === this.#newest || !this.#listed(node)) return;
-    this.#unlist(node);
-    this.#list(node);
+    const { recent } = node;
+    if (recent === undefined || recent.newest === node) return;
+    recent.remove(node);
+    recent.add(node);
   }
 
   /** Descriptors that nodes hold, the root's own left out. */
@@ -425,46 +430,38 @@ export class Tree {
   #hold(node: LocalNode, fd: number): void {
     node.fd = fd;
     this.#open++;
-    if (node.attached) this.#list(node);
+    (node.attached ? this.#named : this.#nameless).add(node);
     this.#reclaim();
   }
 
   #drop(node: LocalNode): void {
-    this.#unlist(node);
+    node.recent?.remove(node);
     if (node.fd < 0) return;
     closeNow(node.fd);
     node.fd = -1;
     this.#open--;
   }
 
-  /** Takes descriptors back until there are no more than allowed, from nodes that can be found again and are not in use. */
+  /**
+   * Takes descriptors back until there are no more than allowed, from nodes that can be found again. Half of what is allowed may be nodes' that
+   * cannot, unless something is open of them: beyond, the longest unused of them are lost to their fids, or a client could have all there are.
+   */
   #reclaim(most = this.#settings.descriptors): void {
-    let node = this.#oldest;
-    while (this.#open > most && node !== undefined && node !== this.#newest) {
+    const nameless = this.#nameless.size - Math.floor(this.#settings.descriptors / 2);
+    if (nameless > 0) this.#take(this.#nameless, nameless);
+    if (this.#open > most) this.#take(this.#named, this.#open - most);
+  }
+
+  /** Takes back so many descriptors, but none that is in use. */
+  #take({ oldest, newest }: Recent, count: number): void {
+    let left = count;
+    for (let node = oldest; left > 0 && node !== undefined && node !== newest; ) {
       const next: LocalNode | undefined = node.newer;
-      if (node.pins === 0) this.#drop(node);
+      if (node.pins === 0) {
+        this.#drop(node);
+        left--;
+      }
       node = next;
     }
-  }
-
-  #listed(node: LocalNode): boolean {
-    return node.newer !== undefined || node.older !== undefined || this.#newest === node;
-  }
-
-  #list(node: LocalNode): void {
-    node.older = this.#newest;
-    if (this.#newest !== undefined) this.#newest.newer = node;
-    else this.#oldest = node;
-    this.#newest = node;
-  }
-
-  #unlist(node: LocalNode): void {
-    if (!this.#listed(node)) return;
-    if (node.older !== undefined) node.older.newer = node.newer;
-    else this.#oldest = node.newer;
-    if (node.newer !== undefined) node.newer.older = node.older;
-    else this.#newest = node.older;
-    node.older = undefined;
-    node.newer = undefined;
   }
 }

@@ -310,6 +310,32 @@ describe('nodes keep to their file', () => {
     await server.close();
   });
 
+  test('when a client holds on to more than may be kept of what it has removed', async () => {
+    await using e = await Exported.make({ descriptors: 64 });
+    const before = readdirSync('/proc/self/fd').length;
+    const nodes: BackendNode[] = [];
+    for (let f = 0; f < 100; f++) {
+      await e.create(`f${f}`, { text: `${f}` });
+      nodes.push(await e.walk(`f${f}`));
+    }
+    const file = await nodes[0]?.open(0, caller());
+    for (let f = 0; f < 100; f++) await e.root.unlink(`f${f}`, 0, caller());
+    expect(readdirSync('/proc/self/fd').length - before).toBeLessThanOrEqual(40);
+    const told: string[] = [];
+    for (const node of nodes) told.push(await outcome(() => node.getattr(0n, caller())));
+    // What is open, and what was removed last.
+    expect(told.map((code) => (code === 'done' ? 1 : 0)).join('')).toBe(`1${'0'.repeat(68)}${'1'.repeat(31)}`);
+    expect(new Set(told)).toEqual(new Set(['done', 'ESTALE']));
+    // There is room for what others use.
+    for (let d = 0; d < 20; d++) mkdirSync(e.host(`d${d}`));
+    for (let d = 0; d < 20; d++) nodes.push(await e.walk(`d${d}`));
+    expect(e.backend.counts().descriptors).toBeGreaterThanOrEqual(50);
+    await file?.close();
+    for (const node of nodes) node.release();
+    expect(e.backend.counts()).toMatchObject({ descriptors: 0, held: 1 });
+    expect(readdirSync('/proc/self/fd').length).toBe(before);
+  });
+
   test('when an operation is about two of them, and to find one takes more descriptors than are allowed', async () => {
     await using e = await Exported.make({ descriptors: 64 });
     const deep = Array.from({ length: 100 }, () => 'd').join('/');
