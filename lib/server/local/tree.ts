@@ -24,6 +24,8 @@ const EMFILE = -24;
  * but a detached one is its parent's child under its name.
  */
 export class Tree {
+  /** Those of all exports: they have their descriptors from one process. */
+  static readonly #all = new Set<Tree>();
   readonly model: SecurityModel;
   readonly devices: Devices;
   readonly locks: LocalLocks;
@@ -50,6 +52,7 @@ export class Tree {
     this.root = new LocalNode(this, undefined, '', device, S_IFDIR, work.stat);
     this.root.fd = fd;
     this.#open = 1;
+    Tree.#all.add(this);
   }
 
   /** Opens the export's root. The path itself is the administrator's, so its symlinks are followed. */
@@ -250,11 +253,15 @@ export class Tree {
     return fd === EMFILE && this.relieve() ? yield* work.openat(dirfd, name, flags) : fd;
   }
 
-  /** Takes back half of the nodes' descriptors; false where there are none to take. */
+  /** Takes back half of the nodes' descriptors, of every export; false where there are none to take. */
   relieve(): boolean {
-    const before = this.#open;
-    this.#reclaim(Math.floor(before / 2));
-    return this.#open < before;
+    let taken = 0;
+    for (const tree of Tree.#all) {
+      taken += tree.#open;
+      tree.#reclaim(Math.floor(tree.#open / 2));
+      taken -= tree.#open;
+    }
+    return taken > 0;
   }
 
   /** Puts a new node below its parent, or gives the one that came there meanwhile. `fd` is the node's then, or -1. */
@@ -417,6 +424,7 @@ export class Tree {
 
   /** Ends the tree: every descriptor is closed. */
   close(): void {
+    Tree.#all.delete(this);
     this.locks.close();
     this.#closeBelow(this.root);
     this.devices.close();

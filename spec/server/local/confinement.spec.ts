@@ -404,6 +404,31 @@ describe('nodes keep to their file', () => {
     expect((await run('sh', ['-c', script, code])).stdout).toContain('served 1200');
   });
 
+  test('when nodes of another export have the descriptors that are left', async () => {
+    const directory = new TemporaryDirectory('local');
+    for (let f = 0; f < 600; f++) writeFileSync(directory.join(`f${f}`), 'x'.repeat(f));
+    const code = `
+      const { localBackend } = await import(${JSON.stringify(new URL('../../../lib/server/local/index.ts', import.meta.url).href)});
+      const caller = { uid: 0, connection: '', signal: new AbortController().signal };
+      const backends = [];
+      for (let b = 0; b < 3; b++) backends.push(await localBackend(${JSON.stringify(directory.path)}, { descriptors: 100000 }));
+      const [one, two, three] = backends.map((backend) => backend.attach());
+      const nodes = [];
+      for (let f = 0; f < 600; f++) nodes.push(await one.walk('f' + f, caller));
+      const files = [];
+      for (let f = 0; f < 100; f++) {
+        const node = await two.walk('f' + f, caller);
+        nodes.push(node);
+        files.push(await node.open(0, caller));
+      }
+      await backends[1].close();
+      for (let f = 0; f < 600; f++) nodes.push(await three.walk('f' + f, caller));
+      console.log('served', nodes.length, (await nodes[599].getattr(0n, caller)).size);`;
+    const script = `ulimit -n 300; exec ${process.execPath} --import tsx --input-type=module -e "$0"`;
+    expect((await run('sh', ['-c', script, code])).stdout).toContain('served 1300 599');
+    directory.remove();
+  });
+
   test('when directories move below each other, here and by others', async () => {
     await using e = await Exported.make();
     mkdirSync(e.host('a/b/c'), { recursive: true });
