@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { afterEach, describe, expect, test, vi } from 'vitest';
-import { LocalNode } from '../../../lib/server/local/node.js';
-import { readCached } from '../../../lib/sys/files.js';
-import { caller, Exported, outcome } from './exported.js';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import type { Exported as Export } from './exported.js';
 
 vi.mock('../../../lib/sys/files.js', { spy: true });
+// Another spec of this process may have loaded what is to be spied on.
+vi.resetModules();
+const { LocalNode } = await import('../../../lib/server/local/node.js');
+const { readCached } = await import('../../../lib/sys/files.js');
+const { caller, Exported, outcome } = await import('./exported.js');
 
 const EIO = -5;
 const EAGAIN = -11;
@@ -12,7 +15,7 @@ const ENOSPC = -28;
 const EOPNOTSUPP = -95;
 
 /** Has the calls of that name on other threads move at most so many bytes each, or answer with an error, one after another; then all they can. */
-function scant(e: Exported, name: 'pread' | 'pwrite', ...results: readonly number[]): void {
+function scant(e: Export, name: 'pread' | 'pwrite', ...results: readonly number[]): void {
   if (!(e.root instanceof LocalNode)) throw new Error('no node of a host directory');
   const { threads } = e.root.device;
   const call = threads.call.bind(threads);
@@ -31,6 +34,11 @@ afterEach(() => {
   vi.mocked(readCached).mockReset();
 });
 
+// Nor is the next one to find what is spied on.
+afterAll(() => {
+  vi.resetModules();
+});
+
 describe('a read', () => {
   /** What is in memory: so many bytes at a time, or an error. */
   function cached(...results: readonly number[]): void {
@@ -42,7 +50,7 @@ describe('a read', () => {
     }
   }
 
-  async function read(e: Exported): Promise<string> {
+  async function read(e: Export): Promise<string> {
     const file = await e.open('f');
     const buffer = Buffer.alloc(10);
     try {
