@@ -22,15 +22,19 @@ export class Shares {
 
   /** Takes `count` more for a connection, or gives some back; false where it may not have them. */
   take(connection: string, count: number): boolean {
-    if (!this.allow(connection, count)) return false;
-    this.give(connection, -count);
+    const held = this.of(connection) + count;
+    if (count > 0 && held > this.#left - count) return false;
+    this.#set(connection, held, count);
     return true;
   }
 
   /** Gives some back, or takes what was allowed before. */
   give(connection: string, count: number): void {
-    const held = this.of(connection) - count;
-    this.#left += count;
+    this.#set(connection, this.of(connection) - count, -count);
+  }
+
+  #set(connection: string, held: number, more: number): void {
+    this.#left -= more;
     if (held === 0) this.#held.delete(connection);
     else this.#held.set(connection, held);
   }

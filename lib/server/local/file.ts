@@ -22,6 +22,9 @@ export abstract class Opened implements BackendFile {
   readonly connection: string;
   /** -1 once closed. */
   protected fd: number;
+  /** What else is open of the node: opened before it, and after it. */
+  #before: Opened | undefined;
+  #after: Opened | undefined;
   #users = 0;
   #closing = false;
   #closed: ((outcome: Awaitable<void>) => void) | undefined;
@@ -32,7 +35,9 @@ export abstract class Opened implements BackendFile {
     this.fd = fd;
     this.connection = connection;
     node.retain();
-    node.isOpen(this, true);
+    this.#before = node.opened;
+    if (node.opened !== undefined) node.opened.#after = this;
+    node.opened = this;
   }
 
   abstract read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
@@ -57,7 +62,9 @@ export abstract class Opened implements BackendFile {
   close(): Awaitable<void> {
     if (this.fd < 0 || this.#closing) return;
     this.#closing = true;
-    this.node.isOpen(this, false);
+    if (this.#before !== undefined) this.#before.#after = this.#after;
+    if (this.#after !== undefined) this.#after.#before = this.#before;
+    else this.node.opened = this.#before;
     this.released();
     if (this.#users === 0) return this.#end();
     return new Promise((resolve) => {

@@ -80,8 +80,8 @@ export class LocalNode implements BackendNode {
   attached = true;
   /** Nodes below, by name. */
   children: Map<string, LocalNode> | undefined;
-  /** What is open of it, by which it is found if not by its name. */
-  #opened: Set<Opened> | undefined;
+  /** What was opened last of it and is open, by which it is found if not by its name. */
+  opened: Opened | undefined;
   /** O_PATH, or -1. */
   fd = -1;
   /** Operations that use the descriptor, and changes that wait for their turn. */
@@ -125,21 +125,6 @@ export class LocalNode implements BackendNode {
       (stat.mode & S_IFMT) === this.kind &&
       stat.btimeSec * 1000 + stat.btimeNsec / 1e6 === this.#birth
     );
-  }
-
-  /** An open file or directory of it begins, or ends. */
-  isOpen(file: Opened, open: boolean): void {
-    if (open) {
-      this.#opened ??= new Set();
-      this.#opened.add(file);
-    } else if (this.#opened?.delete(file) === true && this.#opened.size === 0) {
-      this.#opened = undefined;
-    }
-  }
-
-  /** One of its open files, if there is any. */
-  get anOpened(): Opened | undefined {
-    return this.#opened?.values().next().value;
   }
 
   retain(): void {

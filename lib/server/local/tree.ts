@@ -301,9 +301,9 @@ export class Tree {
 
   /** Finds a node by what is open of it: false where nothing is. */
   *#reopen(work: Work, node: LocalNode): Op<boolean> {
-    const { anOpened } = node;
-    if (anOpened === undefined) return false;
-    const fd = yield* anOpened.held(work);
+    const { opened } = node;
+    if (opened === undefined) return false;
+    const fd = yield* opened.held(work);
     if (fd < 0) return node.fd >= 0;
     if (node.fd < 0) this.#hold(node, fd);
     else closeNow(fd);
