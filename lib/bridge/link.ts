@@ -43,9 +43,11 @@ export class Link {
   #bridge: Bridge | undefined;
   #waiting: ((bridge: Bridge | undefined) => void)[] = [];
   #dialling = false;
-  /** When the stream came, and how many got nowhere, one after another. */
+  /** When the stream came, and how many ended soon, one after another. */
   #since = 0;
   #short = 0;
+  /** Whether the peer answered on the last one: then it serves, and is waited for no longer than once. */
+  #served = false;
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   /** How often in a row a Tversion has not been answered in time on the stream as it is now. */
@@ -67,7 +69,7 @@ export class Link {
     const { signal } = this.#ending;
     if (dial === undefined || this.#dialling) return;
     this.#dialling = true;
-    if (this.#short > 1) await sleep(Math.min(FIRST_PAUSE * 1.6 ** this.#short, LONGEST_PAUSE), signal);
+    if (this.#short > 1) await sleep(this.#served ? FIRST_PAUSE : Math.min(FIRST_PAUSE * 1.6 ** this.#short, LONGEST_PAUSE), signal);
     for (let pause = FIRST_PAUSE; !signal.aborted && this.#bridge === undefined; pause = Math.min(pause * 1.6, LONGEST_PAUSE)) {
       try {
         this.take(await dial(signal));
@@ -106,6 +108,7 @@ export class Link {
     if (this.#bridge !== bridge) return;
     this.#bridge = undefined;
     this.#short = performance.now() - this.#since < SHORT ? this.#short + 1 : 0;
+    this.#served = bridge.answered;
     this.#options.onEvent?.({ type: 'down', peer: bridge.name, error });
     void this.#dial();
   }
