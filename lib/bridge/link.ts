@@ -1,7 +1,7 @@
 import type { Server } from '../server/index.js';
 import type { Session, SessionOptions } from '../session/index.js';
 import { pause as sleep } from '../session/pause.js';
-import { abortError } from '../transport/error.js';
+import { abortable, abortError } from '../transport/error.js';
 import type { Transport } from '../transport/transport.js';
 import { Bridge } from './bridge.js';
 import { ResyncTransport } from './resync.js';
@@ -188,14 +188,4 @@ export class Link {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** `work`, as long as the signal says nothing. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = () => reject(abortError(signal));
-    if (signal.aborted) aborted();
-    signal.addEventListener('abort', aborted, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
-  });
 }

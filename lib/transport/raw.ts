@@ -23,7 +23,7 @@ import {
   VMADDR_ANY,
 } from '../sys/socket.js';
 import { type Address, addressName, formatAddress, type TcpAddress, type UnixAddress, type VsockAddress } from './address.js';
-import { abortError, errorName, TransportError, wrapError } from './error.js';
+import { abortable, abortError, errorName, TransportError, wrapError } from './error.js';
 import { PolledTransport } from './polled.js';
 import { CONNECT_TIMEOUT, type ConnectOptions, type ListenOptions, replacingStale } from './socket.js';
 import type { Listener, Transport } from './transport.js';
@@ -53,7 +53,9 @@ export async function connectRaw(address: RawAddress, options: ConnectOptions = 
   const either = anyOf(signal, limit);
   let failure: unknown;
   try {
-    const all = await unlessAborted(endpoints(address, name), either);
+    // Asking for a name's addresses cannot be given up, and may take longer than anybody waits.
+    const asking = endpoints(address, name);
+    const all = await (either === undefined ? asking : abortable(asking, either));
     const patience = timeout > 0 ? Math.min(NEXT_ADDRESS, Math.ceil(timeout / all.length)) : NEXT_ADDRESS;
     for (const [index, endpoint] of all.entries()) {
       const share = index + 1 < all.length ? AbortSignal.timeout(patience) : undefined;
@@ -76,16 +78,6 @@ export async function connectRaw(address: RawAddress, options: ConnectOptions = 
 
 function anyOf(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
   return one === undefined ? other : other === undefined ? one : AbortSignal.any([one, other]);
-}
-
-/** `work`, unless the signal speaks first: asking for a name's addresses cannot be given up, and may take longer than anybody waits. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    signal.addEventListener('abort', aborted, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
-  });
 }
 
 async function endpoints(address: RawAddress, name: string): Promise<Endpoint[]> {
