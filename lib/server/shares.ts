@@ -22,19 +22,15 @@ export class Shares {
 
   /** Takes `count` more for a connection, or gives some back; false where it may not have them. */
   take(connection: string, count: number): boolean {
-    const held = this.of(connection) + count;
-    if (count > 0 && held > this.#left - count) return false;
-    this.#set(connection, held, count);
+    if (!this.allow(connection, count)) return false;
+    this.give(connection, -count);
     return true;
   }
 
   /** Gives some back, or takes what was allowed before. */
   give(connection: string, count: number): void {
-    this.#set(connection, this.of(connection) - count, -count);
-  }
-
-  #set(connection: string, held: number, more: number): void {
-    this.#left -= more;
+    const held = this.of(connection) - count;
+    this.#left += count;
     if (held === 0) this.#held.delete(connection);
     else this.#held.set(connection, held);
   }
