@@ -107,7 +107,7 @@ export abstract class Opened implements BackendFile {
     this.#users++;
     try {
       const fd = yield* work.reopen(this.fd, O_PATH | O_CLOEXEC);
-      return fd === EMFILE && tree.relieve() ? yield* work.reopen(this.fd, O_PATH | O_CLOEXEC) : fd;
+      return fd === EMFILE && tree.held.relieve() ? yield* work.reopen(this.fd, O_PATH | O_CLOEXEC) : fd;
     } finally {
       this.#left();
     }

@@ -8,8 +8,9 @@ import { failure } from '../errors.js';
 import { qidType, qidVersion } from './attributes.js';
 import { must } from './fail.js';
 import { LocalFile } from './file.js';
+import { Kept } from './kept.js';
 import { NO_ID, type Owner } from './model.js';
-import { Kept, LocalNode } from './node.js';
+import { LocalNode } from './node.js';
 import { hostFlags } from './open.js';
 import type { Work } from './work.js';
 
@@ -47,7 +48,7 @@ export function* createFile(
   for (let tries = 0; ; tries++) {
     const { armed } = Kept;
     const fd = yield* tree.model.create(work, dir, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
-    if (fd === EMFILE && tries === 0 && tree.relieve()) continue;
+    if (fd === EMFILE && tries === 0 && tree.held.relieve()) continue;
     if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
       let node: LocalNode | undefined;
       try {

@@ -8,9 +8,10 @@ import { failure } from '../errors.js';
 import { ACL_ACCESS, ACL_DEFAULT, ACL_USER_OBJ, formatAcl, inheritAcl, modeOfAcl, parseAcl, withMode } from './acl.js';
 import { fail, must } from './fail.js';
 import { isServed, namesIn } from './host.js';
+import { Kept } from './kept.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import { type Credentials, formatMetadata, METADATA_DIRECTORY, METADATA_ROOT, mergeCredentials, parseMetadata } from './metadata.js';
-import { Kept, type LocalNode } from './node.js';
+import type { LocalNode } from './node.js';
 import { OVERTAKEN, type Work } from './work.js';
 
 const HELD = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;

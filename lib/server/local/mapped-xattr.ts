@@ -7,9 +7,10 @@ import { failure } from '../errors.js';
 import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, formatAcl, inheritAcl, isMinimal, modeOfAcl, parseAcl, withMode } from './acl.js';
 import { fail, must } from './fail.js';
 import { isServed, namesIn } from './host.js';
+import { Kept } from './kept.js';
 import { type Inheritance, MappedModel, type Place } from './mapped.js';
 import type { Credentials } from './metadata.js';
-import { Kept, type LocalNode } from './node.js';
+import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 /** QEMU's names (hw/9pfs). */

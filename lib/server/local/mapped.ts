@@ -5,9 +5,10 @@ import type { Op } from '../../sys/op.js';
 import type { Stat } from '../../sys/stat.js';
 import { failure } from '../errors.js';
 import { must } from './fail.js';
+import { Kept } from './kept.js';
 import type { Credentials } from './metadata.js';
 import { disarmed, NO_ID, type Owner, type SecurityModel } from './model.js';
-import { Kept, type LocalNode } from './node.js';
+import type { LocalNode } from './node.js';
 import type { Work } from './work.js';
 
 /** Flags of every file the mapped models open for themselves. */

@@ -12,7 +12,7 @@ import {
   S_ISGID,
 } from '../../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
-import { ENOENT, EPERM } from '../../sys/files.js';
+import { EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { makedev, readStatFs, type Stat } from '../../sys/stat.js';
@@ -25,8 +25,9 @@ import type { Device } from './devices.js';
 import { LocalDirectory } from './directory.js';
 import { fail, must } from './fail.js';
 import { LocalFile, type Opened } from './file.js';
+import { Kept } from './kept.js';
 import { createFile, type Make, makeFile } from './making.js';
-import type { Credentials } from './metadata.js';
+import { renameIn, unlinkIn } from './moving.js';
 import { changes, hostFlags } from './open.js';
 import type { Recent } from './recent.js';
 import type { Tree } from './tree.js';
@@ -39,25 +40,6 @@ const MADE: readonly number[] = [S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK];
 const ESTALE = 'ESTALE';
 /** How often a name is looked up while others of its directory change all the time. */
 const LOOKS = 8;
-
-/** What a mapped model remembers of a node's credentials. */
-export class Kept {
-  /** How often setuid or setgid was written down, by any export: a file may have another name, and a tree be exported twice. */
-  static armed = 0;
-  /** What `armed` was before the node's mode was read; NaN before it ever was. */
-  asOf = Number.NaN;
-  credentials: Credentials = {};
-  /** The ctime they belong to; NaN where they are to be read anew. */
-  ctimeSec = Number.NaN;
-  ctimeNsec = 0;
-
-  /** Has them read anew. Gives the empty credentials. */
-  forget(): Credentials {
-    this.ctimeSec = Number.NaN;
-    this.credentials = {};
-    return this.credentials;
-  }
-}
 
 /**
  * A file of the export as fids point to it: a name in a directory that is a node too, up to the root. It holds an O_PATH descriptor; where the tree
@@ -224,7 +206,7 @@ export class LocalNode implements BackendNode {
   *descriptor(work: Work): Op<number> {
     work.pin(this);
     if (this.fd >= 0) {
-      this.tree.touch(this);
+      this.tree.held.touch(this);
       return this.fd;
     }
     return yield* this.tree.find(work, this);
@@ -306,7 +288,7 @@ export class LocalNode implements BackendNode {
     const host = hostFlags(flags);
     if ((host & O_DIRECTORY) !== 0) throw failure('ENOTDIR');
     let fd = yield* work.reopen(held, host);
-    if (fd === EMFILE && this.tree.relieve()) fd = yield* work.reopen(held, host);
+    if (fd === EMFILE && this.tree.held.relieve()) fd = yield* work.reopen(held, host);
     if (fd === EPERM && (host & O_NOATIME) !== 0) fd = yield* work.reopen(held, host & ~O_NOATIME);
     must(fd);
     try {
@@ -379,57 +361,14 @@ export class LocalNode implements BackendNode {
     this.tree.check(newName);
     this.tree.writable();
     const to = this.tree.own(newParent);
-    return this.tree.change(this, to, (work) => this.#rename(work, oldName, to, newName, node));
-  }
-
-  *#rename(work: Work, oldName: string, to: LocalNode, newName: string, node: BackendNode | undefined): Op<void> {
-    this.demandDirectory();
-    to.demandDirectory();
-    if (node !== undefined) yield* this.#demand(work, oldName, node);
-    yield* this.tree.turn(work, this, to, this.#renameInTurn(work, oldName, to, newName));
-  }
-
-  *#renameInTurn(work: Work, oldName: string, to: LocalNode, newName: string): Op<void> {
-    const { tree } = this;
-    const renamed = this.children?.get(oldName);
-    const replaced = to.children?.get(newName);
-    // Until the tree knows of it, the old name leads nowhere.
-    if (renamed !== undefined) yield* tree.keep(work, renamed);
-    if (replaced !== undefined) yield* tree.keep(work, replaced);
-    const toDirfd = yield* to.descriptor(work);
-    must(yield* tree.model.rename(work, yield* this.descriptor(work), oldName, toDirfd, newName, replaced));
-    // Two names of one file: rename(2) has done nothing. Who is known by one of them only cannot be told by that from who was replaced.
-    if (renamed === undefined && replaced !== undefined && (yield* work.statAt(toDirfd, newName)) >= 0 && replaced.is(work.stat)) return;
-    yield* tree.moved(work, this, oldName, to, newName);
-  }
-
-  /** ENOENT where a name does not lead to `node`: it had that name when it was asked for, but others had their turn since. */
-  *#demand(work: Work, name: string, node: BackendNode): Op<void> {
-    const child = this.children?.get(name);
-    if (child === undefined || child.qid !== node.qid) throw failure('ENOENT');
-    must(yield* work.statAt(yield* this.descriptor(work), name));
-    if (!child.is(work.stat)) throw failure('ENOENT');
+    return this.tree.change(this, to, (work) => renameIn(work, this, oldName, to, newName, node));
   }
 
   unlink(name: string, flags: number, _caller: Caller, node?: BackendNode): Awaitable<void> {
     this.tree.check(name);
     this.tree.writable();
     if ((flags & ~AT_REMOVEDIR) !== 0) throw failure('EINVAL');
-    return this.tree.change(this, undefined, (work) => this.#unlink(work, name, (flags & AT_REMOVEDIR) !== 0, node));
-  }
-
-  *#unlink(work: Work, name: string, directory: boolean, node: BackendNode | undefined): Op<void> {
-    this.demandDirectory();
-    if (node !== undefined) yield* this.#demand(work, name, node);
-    yield* this.tree.turn(work, this, this, this.#unlinkInTurn(work, name, directory));
-  }
-
-  *#unlinkInTurn(work: Work, name: string, directory: boolean): Op<void> {
-    const node = this.children?.get(name);
-    if (node !== undefined) yield* this.tree.keep(work, node);
-    const result = yield* this.tree.model.unlink(work, yield* this.descriptor(work), name, directory, node);
-    if (node !== undefined && (result >= 0 || result === ENOENT) && this.children?.get(name) === node) this.tree.detach(node);
-    must(result);
+    return this.tree.change(this, undefined, (work) => unlinkIn(work, this, name, (flags & AT_REMOVEDIR) !== 0, node));
   }
 
   getxattr(name: string): Awaitable<Uint8Array> {

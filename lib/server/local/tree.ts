@@ -8,11 +8,11 @@ import type { Awaitable, BackendNode } from '../backend.js';
 import { failure } from '../errors.js';
 import { type Device, Devices } from './devices.js';
 import { must } from './fail.js';
+import { Held } from './held.js';
 import { LocalLocks } from './locks.js';
 import type { SecurityModel } from './model.js';
 import { LocalNode } from './node.js';
 import type { Settings } from './options.js';
-import { Recent } from './recent.js';
 import { ELSEWHERE, MOVED, Work } from './work.js';
 
 /** Sets of buffers kept for calls on other threads. */
@@ -20,26 +20,20 @@ const IDLE_MOST = 32;
 const EMFILE = -24;
 
 /**
- * The tree of nodes of one export: who is above whom, whose descriptors are open, and where the calls of an operation are made. Every live node
- * but a detached one is its parent's child under its name.
+ * The tree of nodes of one export: who is above whom, and where the calls of an operation are made. Every live node but a detached one is its parent's
+ * child under its name.
  */
 export class Tree {
-  /** Those of all exports: they have their descriptors from one process. */
-  static readonly #all = new Set<Tree>();
   readonly model: SecurityModel;
   readonly devices: Devices;
   readonly locks: LocalLocks;
   readonly root: LocalNode;
+  readonly held: Held;
   readonly #settings: Settings;
   readonly #here = new Work();
   readonly #idle = new Map<Threads, Work[]>();
   /** Where the operation that is being attempted on this thread is to go on, if it cannot here. */
   #where: { readonly threads: Threads };
-  /** Nodes with descriptors that can be found again by their names; the root is not among them. */
-  readonly #named = new Recent();
-  /** Those that cannot. */
-  readonly #nameless = new Recent();
-  #open = 0;
   /** The ends of changes under way on other threads, of the directories whose turn is odd. */
   readonly #turns = new Map<LocalNode, Promise<void>>();
 
@@ -50,9 +44,8 @@ export class Tree {
     this.#where = device;
     this.locks = new LocalLocks(this);
     this.root = new LocalNode(this, undefined, '', device, S_IFDIR, work.stat);
-    this.root.fd = fd;
-    this.#open = 1;
-    Tree.#all.add(this);
+    this.held = new Held(settings.descriptors);
+    this.held.keep(this.root, fd);
   }
 
   /** Opens the export's root. The path itself is the administrator's, so its symlinks are followed. */
@@ -143,7 +136,7 @@ export class Tree {
       node.pins--;
       this.retire(node);
     }
-    if (this.#open > this.#settings.descriptors) this.#reclaim();
+    if (this.held.count > this.#settings.descriptors) this.held.reclaim();
   }
 
   #idleOf(threads: Threads): Work[] {
@@ -250,18 +243,7 @@ export class Tree {
   /** openat(2), once more after giving descriptors back if the process had none left. */
   *open(work: Work, dirfd: number, name: string, flags: number): Op<number> {
     const fd = yield* work.openat(dirfd, name, flags);
-    return fd === EMFILE && this.relieve() ? yield* work.openat(dirfd, name, flags) : fd;
-  }
-
-  /** Takes back half of the nodes' descriptors, of every export; false where there are none to take. */
-  relieve(): boolean {
-    let taken = 0;
-    for (const tree of Tree.#all) {
-      taken += tree.#open;
-      tree.#reclaim(Math.floor(tree.#open / 2));
-      taken -= tree.#open;
-    }
-    return taken > 0;
+    return fd === EMFILE && this.held.relieve() ? yield* work.openat(dirfd, name, flags) : fd;
   }
 
   /** Puts a new node below its parent, or gives the one that came there meanwhile. `fd` is the node's then, or -1. */
@@ -279,7 +261,7 @@ export class Tree {
       this.detach(rival);
     }
     parent.children.set(node.label, node);
-    if (fd >= 0) this.#hold(node, fd);
+    if (fd >= 0) this.held.add(node, fd);
     return node;
   }
 
@@ -293,7 +275,7 @@ export class Tree {
         path.push(at);
         work.pin(at.above);
       }
-      this.touch(at);
+      this.held.touch(at);
       for (let next = path.pop(); next !== undefined && (yield* this.#reach(work, at, next)); next = path.pop()) at = next;
     }
     return node.fd;
@@ -305,7 +287,7 @@ export class Tree {
     if (opened === undefined) return false;
     const fd = yield* opened.held(work);
     if (fd < 0) return node.fd >= 0;
-    if (node.fd < 0) this.#hold(node, fd);
+    if (node.fd < 0) this.held.add(node, fd);
     else closeNow(fd);
     return true;
   }
@@ -318,7 +300,7 @@ export class Tree {
     const { label } = node;
     try {
       const fd = yield* node.findIn(work, above.fd);
-      if (node.fd < 0) this.#hold(node, fd);
+      if (node.fd < 0) this.held.add(node, fd);
       else closeNow(fd);
     } catch (error) {
       if (node.fd < 0 && node.attached && node.above === above && node.label === label) throw error;
@@ -342,10 +324,9 @@ export class Tree {
     if (above.children?.get(node.label) === node) above.children.delete(node.label);
     node.attached = false;
     above.holders++;
-    node.recent?.remove(node);
-    if (node.fd >= 0) this.#nameless.add(node);
+    this.held.nameless(node);
     this.retire(node);
-    this.#reclaim();
+    this.held.reclaim();
   }
 
   /** Follows a rename that has been done. */
@@ -397,7 +378,7 @@ export class Tree {
     ) {
       const above: LocalNode | undefined = at.above;
       if (above === undefined) return;
-      this.#drop(at);
+      this.held.drop(at);
       at.above = undefined;
       if (at.attached) {
         if (above.children?.get(at.label) === at) above.children.delete(at.label);
@@ -409,67 +390,21 @@ export class Tree {
     }
   }
 
-  /** Marks a node's descriptor as used now. */
-  touch(node: LocalNode): void {
-    const { recent } = node;
-    if (recent === undefined || recent.newest === node) return;
-    recent.remove(node);
-    recent.add(node);
-  }
-
   /** Descriptors that nodes hold, the root's own left out. */
   get descriptors(): number {
-    return this.#open - (this.root.fd < 0 ? 0 : 1);
+    return this.held.count - (this.root.fd < 0 ? 0 : 1);
   }
 
   /** Ends the tree: every descriptor is closed. */
   close(): void {
-    Tree.#all.delete(this);
     this.locks.close();
     this.#closeBelow(this.root);
+    this.held.close();
     this.devices.close();
   }
 
   #closeBelow(node: LocalNode): void {
     for (const child of node.children?.values() ?? []) this.#closeBelow(child);
-    this.#drop(node);
-  }
-
-  #hold(node: LocalNode, fd: number): void {
-    node.fd = fd;
-    this.#open++;
-    (node.attached ? this.#named : this.#nameless).add(node);
-    this.#reclaim();
-  }
-
-  #drop(node: LocalNode): void {
-    node.recent?.remove(node);
-    if (node.fd < 0) return;
-    closeNow(node.fd);
-    node.fd = -1;
-    this.#open--;
-  }
-
-  /**
-   * Takes descriptors back until there are no more than allowed, from nodes that can be found again. Half of what is allowed may be nodes' that
-   * cannot, unless something is open of them: beyond, the longest unused of them are lost to their fids, or a client could have all there are.
-   */
-  #reclaim(most = this.#settings.descriptors): void {
-    const nameless = this.#nameless.size - Math.floor(this.#settings.descriptors / 2);
-    if (nameless > 0) this.#take(this.#nameless, nameless);
-    if (this.#open > most) this.#take(this.#named, this.#open - most);
-  }
-
-  /** Takes back so many descriptors, but none that is in use. */
-  #take({ oldest, newest }: Recent, count: number): void {
-    let left = count;
-    for (let node = oldest; left > 0 && node !== undefined && node !== newest; ) {
-      const next: LocalNode | undefined = node.newer;
-      if (node.pins === 0) {
-        this.#drop(node);
-        left--;
-      }
-      node = next;
-    }
+    this.held.drop(node);
   }
 }
