@@ -13,6 +13,7 @@ import { Deadlines } from './deadlines.js';
 import type { SessionOptions } from './options.js';
 import { whileHeard } from './parting.js';
 import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
+import { partsOf } from './request.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
 
@@ -207,33 +208,11 @@ export class Session implements Receiver, FrameHandler {
   }
 
   #start<N extends TName>(call: Call<N>, body: Body<N>): void {
-    const { name, tag } = call;
+    const { tag } = call;
     const timeout = call.options?.timeout ?? this.#timeout;
     if (timeout > 0) call.deadline = this.#deadlines.within(timeout);
     try {
-      if (name === 'Twrite') {
-        const { fid, offset, data } = body as Body<'Twrite'>;
-        const head = this.#codec.encodeTwrite(tag, fid, offset, data.length);
-        call.asked = data.length;
-        if (head.length + data.length > this.#msize) throw new ErrnoError('EMSGSIZE', { syscall: name });
-        if (trace.enabled) trace('→ Twrite tag %d fid %d offset %d data %d bytes', tag, fid, offset, data.length);
-        this.#send(data.length === 0 ? [head] : [head, data]);
-        return;
-      }
-      if (name === 'Tread') {
-        const { fid, offset, count } = body as Body<'Tread'>;
-        call.asked = count;
-        if (call.into !== undefined && call.into.length < count)
-          throw new RangeError(`${count} bytes into a buffer of ${call.into.length}`);
-        if (trace.enabled) trace('→ Tread tag %d fid %d offset %d count %d', tag, fid, offset, count);
-        this.#send([this.#codec.encodeTread(tag, fid, offset, count)]);
-        return;
-      }
-      if (name === 'Treaddir') call.asked = (body as Body<'Treaddir'>).count;
-      const frame = this.#codec.encode(name, tag, body);
-      if (frame.length > this.#msize) throw new ErrnoError('EMSGSIZE', { syscall: name });
-      if (trace.enabled) trace('→ %s', format(this.#codec.decode(frame)));
-      this.#send([frame]);
+      this.#send(partsOf(call, this.#codec, this.#msize, body));
     } catch (error) {
       // Nothing of it was sent, so the tag is free again, and there is nothing to flush.
       this.#tags.release(tag);
