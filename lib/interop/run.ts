@@ -152,21 +152,21 @@ class Bench implements Ground {
   async begin(): Promise<void> {
     this.#wire = await this.#first();
     const trial = new Trial(this, this.#wire, new Place([], ''));
-    await this.#bounded(
-      trial,
-      this.#timeout,
-      () => `no answer to ${first(trial)}`,
-      async () => {
-        try {
-          const above = await walkFar(trial, this.#above);
-          this.#scratchAsked = true;
-          await above.mkdir(this.#scratch, 0o755);
-        } catch (error) {
-          this.#scratchProblem = judge(error).saw ?? String(error);
-        }
-        await trial.end();
-      },
-    );
+    await this.#answered(trial, async () => {
+      try {
+        const above = await walkFar(trial, this.#above);
+        this.#scratchAsked = true;
+        await above.mkdir(this.#scratch, 0o755);
+      } catch (error) {
+        this.#scratchProblem = judge(error).saw ?? String(error);
+      }
+      await trial.end();
+    });
+  }
+
+  /** Has `work` done within the time that a check may take; else it failed for want of the answer that was asked for first. */
+  #answered(trial: Trial, work: () => Promise<void>): Promise<void> {
+    return this.#bounded(trial, this.#timeout, () => `no answer to ${first(trial)}`, work);
   }
 
   /** Gives a trial up, so that nothing of it waits any longer, when it has taken so many milliseconds or is not wanted any more. */
@@ -312,22 +312,17 @@ class Bench implements Ground {
     const trial = new Trial(this, wire, place);
     let verdict: Verdict = { outcome: 'pass' };
     this.#options.watch?.begin(check);
-    await this.#bounded(
-      trial,
-      this.#timeout,
-      () => `no answer to ${first(trial)}`,
-      async () => {
-        try {
-          await check.run(trial);
-          const [stray] = trial.strays;
-          if (stray !== undefined) verdict = { outcome: 'deviates', saw: stray };
-        } catch (error) {
-          verdict = judge(error);
-          // A check that does several things at once may have failed in the midst of them: none of that is to go on beside the next one.
-          if (trial.unanswered.length > 0) trial.giveUp(new Error('the check has failed'));
-        }
-      },
-    );
+    await this.#answered(trial, async () => {
+      try {
+        await check.run(trial);
+        const [stray] = trial.strays;
+        if (stray !== undefined) verdict = { outcome: 'deviates', saw: stray };
+      } catch (error) {
+        verdict = judge(error);
+        // A check that does several things at once may have failed in the midst of them: none of that is to go on beside the next one.
+        if (trial.unanswered.length > 0) trial.giveUp(new Error('the check has failed'));
+      }
+    });
     this.#options.watch?.end(check);
     await this.#tidy(trial, place);
     return verdict;

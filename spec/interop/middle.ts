@@ -1,5 +1,6 @@
 import { memoryPair, type Transport } from '../../lib/index.js';
-import { Codec, type Dialect, type Message, tagOf } from '../../lib/protocol/index.js';
+import { Codec, type Dialect, type Message, tagOf, VERSION_L } from '../../lib/protocol/index.js';
+import { MemoryBackend, Server } from '../../lib/server/index.js';
 
 /** A message that the codec does not know: what a tester sends to see what happens. */
 export interface Raw {
@@ -116,4 +117,16 @@ function receive(from: Transport, frame: (bytes: Buffer) => void, closed: () => 
     drained: () => {},
     closed,
   });
+}
+
+/** A server of our own with a tree in memory, and the saboteur that stands before it. */
+export class Sabotaged {
+  armed: Saboteur | undefined;
+  readonly server = new Server({ exports: { '/': new MemoryBackend() } });
+
+  readonly dial = async (): Promise<Transport> => {
+    const [near, far] = memoryPair();
+    this.server.serve(far);
+    return middle(near, VERSION_L, () => this.armed);
+  };
 }

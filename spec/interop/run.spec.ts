@@ -15,7 +15,7 @@ import {
 import { encodeEntries, VERSION_L, VERSION_U } from '../../lib/protocol/index.js';
 import { MemoryBackend, Server } from '../../lib/server/index.js';
 import { Plan9Server } from '../support/plan9.js';
-import { middle, type Saboteur } from './middle.js';
+import { middle, Sabotaged, type Saboteur } from './middle.js';
 import { any, ghost, permit, swallow, twist } from './sabotage.js';
 
 describe('the checks', () => {
@@ -43,25 +43,19 @@ describe('the checks', () => {
 });
 
 describe('a run', () => {
-  let server: Server;
-  let armed: Saboteur | undefined;
+  let world: Sabotaged;
 
   beforeEach(() => {
-    armed = undefined;
-    server = new Server({ exports: { '/': new MemoryBackend() } });
+    world = new Sabotaged();
   });
 
-  afterEach(() => server.close());
+  afterEach(() => world.server.close());
 
-  const dial = async (): Promise<Transport> => {
-    const [near, far] = memoryPair();
-    server.serve(far);
-    return middle(near, VERSION_L, () => armed);
-  };
+  const dial = (): Promise<Transport> => world.dial();
 
   test('leaves nothing on the server, however its checks end', async () => {
     const fids: number[] = [];
-    const watch = { begin: () => fids.push(server.status().fids), end: () => {} };
+    const watch = { begin: () => fids.push(world.server.status().fids), end: () => {} };
     const report = await interop(dial, { groups: ['walk', 'rename', 'attributes', 'xattr', 'links'], watch });
     expect(report.counts.error).toBe(0);
     expect(Math.max(...fids)).toBe(0);
@@ -78,7 +72,7 @@ describe('a run', () => {
   });
 
   test('says in one line what it saw, whatever the server put there', async () => {
-    armed = any(
+    world.armed = any(
       twist(
         'Treaddir',
         () => ({ data: encodeEntries([{ ...ghost, name: '\x1b[2J\nx' }], 4096) }),
@@ -102,10 +96,10 @@ describe('a run', () => {
   test('says of confinement only that it failed', async () => {
     const watch = {
       begin: () => {
-        armed = permit('Tlopen');
+        world.armed = permit('Tlopen');
       },
       end: () => {
-        armed = undefined;
+        world.armed = undefined;
       },
     };
     const { results } = await interop(dial, { checks: ['confinement.open-directory-link', 'open.symlink'], watch });
@@ -119,13 +113,13 @@ describe('a run', () => {
     let restarts = 0;
     const watch = {
       begin: ({ id }: { id: string }) => {
-        if (id === 'read.all') armed = swallow('Tread');
+        if (id === 'read.all') world.armed = swallow('Tread');
       },
       end: () => {},
     };
     const restart = async (): Promise<void> => {
       restarts++;
-      armed = undefined;
+      world.armed = undefined;
     };
     const { results } = await interop(dial, { checks: ['read.*'], timeout: 500, patience: 500, watch, restart });
     expect(results[0]).toMatchObject({ id: 'read.all', outcome: 'deviates', saw: 'no answer to Tread' });
@@ -136,7 +130,7 @@ describe('a run', () => {
   test('is soon over if nobody starts it anew', async () => {
     const watch = {
       begin: ({ id }: { id: string }) => {
-        if (id === 'read.all') armed = { request: (request) => (request.name === 'Tversion' ? undefined : 'swallow') };
+        if (id === 'read.all') world.armed = { request: (request) => (request.name === 'Tversion' ? undefined : 'swallow') };
       },
       end: () => {},
     };
@@ -149,7 +143,7 @@ describe('a run', () => {
   });
 
   test('ends with a server that answers Tversion and nothing else', { timeout: 20_000 }, async () => {
-    armed = { request: (request) => (request.name === 'Tversion' ? undefined : 'swallow') };
+    world.armed = { request: (request) => (request.name === 'Tversion' ? undefined : 'swallow') };
     const { results } = await interop(dial, { checks: ['walk.clone', 'attach.*'], timeout: 300, patience: 300 });
     expect(results.every(({ outcome }) => outcome === 'error')).toBe(true);
   });
@@ -159,7 +153,7 @@ describe('a run', () => {
     const mute = swallow('Tattach');
     const one = async (): Promise<Transport> => {
       const [near, far] = memoryPair();
-      server.serve(far);
+      world.server.serve(far);
       const further = connections++ > 0;
       return middle(near, VERSION_L, () => (further ? mute : undefined));
     };
@@ -170,11 +164,11 @@ describe('a run', () => {
   test('of which nothing is wanted any more ends, and leaves nothing on the server', { timeout: 20_000 }, async () => {
     for (const at of ['Tattach', 'Tlopen'] as const) {
       const controller = new AbortController();
-      armed = {
+      world.armed = {
         request({ name }) {
           if (name !== at) return undefined;
           controller.abort();
-          armed = undefined;
+          world.armed = undefined;
           return 'swallow';
         },
       };
@@ -187,21 +181,21 @@ describe('a run', () => {
     const lost: Saboteur = { reply: (_, { name }) => (name === 'Tmkdir' ? 'swallow' : undefined) };
     const watch = {
       begin: () => {
-        armed = undefined;
+        world.armed = undefined;
       },
       end: () => {},
     };
-    armed = lost;
+    world.armed = lost;
     const { results } = await interop(dial, { checks: ['read.all'], timeout: 300, patience: 300, watch });
     expect(results).toMatchObject([{ outcome: 'error', saw: expect.stringContaining('no answer to Tmkdir') }]);
     await expectEmpty(dial);
 
     const controller = new AbortController();
-    armed = {
+    world.armed = {
       reply(_, { name }) {
         if (name !== 'Tmkdir') return undefined;
         controller.abort();
-        armed = undefined;
+        world.armed = undefined;
         return 'swallow';
       },
     };
@@ -211,7 +205,7 @@ describe('a run', () => {
 
   test('takes away what is beside something that cannot be removed', async () => {
     const kept = new Set<number>();
-    armed = {
+    world.armed = {
       request(request) {
         if (request.name === 'raw') return undefined;
         if (request.name === 'Twalk') kept[request.body.wnames.at(-1) === 'd' ? 'add' : 'delete'](request.body.newfid);
@@ -220,7 +214,7 @@ describe('a run', () => {
       },
     };
     expect((await interop(dial, { checks: ['readdir.qid', 'read.all'] })).counts).toMatchObject({ pass: 2 });
-    armed = undefined;
+    world.armed = undefined;
     await using client = await attached(dial);
     const fs = fileSystem(client);
     const [scratch = ''] = await fs.readdir('/');

@@ -2,36 +2,20 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { memoryPair, type Transport } from '../../lib/index.js';
 import { type InteropOptions, interop, type Report } from '../../lib/interop/index.js';
-import {
-  errnoNumber,
-  type Message,
-  NOFID,
-  SETATTR_ATIME,
-  SETATTR_ATIME_SET,
-  SETATTR_GID,
-  type TName,
-  VERSION_L,
-} from '../../lib/protocol/index.js';
-import { MemoryBackend, Server } from '../../lib/server/index.js';
+import { errnoNumber, type Message, NOFID, SETATTR_ATIME, SETATTR_ATIME_SET, SETATTR_GID, type TName } from '../../lib/protocol/index.js';
 import { Plan9Server } from '../support/plan9.js';
-import { middle, type Saboteur } from './middle.js';
+import { Sabotaged, type Saboteur } from './middle.js';
 import { alter, any, code, hangUp, pretend, respond } from './sabotage.js';
 
-let server: Server;
-let armed: Saboteur | undefined;
+let world: Sabotaged;
 
 beforeEach(() => {
-  armed = undefined;
-  server = new Server({ exports: { '/': new MemoryBackend() } });
+  world = new Sabotaged();
 });
 
-afterEach(() => server.close());
+afterEach(() => world.server.close());
 
-const dial = async (): Promise<Transport> => {
-  const [near, far] = memoryPair();
-  server.serve(far);
-  return middle(near, VERSION_L, () => armed);
-};
+const dial = (): Promise<Transport> => world.dial();
 
 /** The checks that do not pass, and what they say. */
 async function failing(options: InteropOptions): Promise<Record<string, string>> {
@@ -46,10 +30,10 @@ function failures({ results }: Report): Record<string, string> {
 function arming(make: () => Saboteur): InteropOptions['watch'] {
   return {
     begin: () => {
-      armed = make();
+      world.armed = make();
     },
     end: () => {
-      armed = undefined;
+      world.armed = undefined;
     },
   };
 }
@@ -57,7 +41,7 @@ function arming(make: () => Saboteur): InteropOptions['watch'] {
 describe('a check has nothing to do with what another has left:', () => {
   test('a NOFID that was attached to', async () => {
     const taken = (fid: number): number => (fid === NOFID ? 0xfffffff0 : fid);
-    armed = any(
+    world.armed = any(
       alter('Tattach', ({ fid }) => ({ fid: taken(fid) })),
       alter('Twalk', ({ newfid }) => ({ newfid: taken(newfid) })),
       alter('Tclunk', ({ fid }) => ({ fid: taken(fid) })),
@@ -72,7 +56,7 @@ describe('a check has nothing to do with what another has left:', () => {
     // Not even when the check is over.
     const watch: InteropOptions['watch'] = {
       begin: ({ id }) => {
-        armed = id === 'clunk.frees' ? keeping : undefined;
+        world.armed = id === 'clunk.frees' ? keeping : undefined;
       },
       end: () => {},
     };
@@ -83,7 +67,7 @@ describe('a check has nothing to do with what another has left:', () => {
     const kept: Message[] = [];
     const watch: InteropOptions['watch'] = {
       begin: ({ id }) => {
-        armed = {
+        world.armed = {
           reply(answer, { name }) {
             if (id === 'flush.twice' && name === 'Twalk') {
               kept.push(answer);
@@ -94,7 +78,7 @@ describe('a check has nothing to do with what another has left:', () => {
         };
       },
       end: () => {
-        armed = undefined;
+        world.armed = undefined;
       },
     };
     expect(await failing({ checks: ['flush.twice', 'flush.many'], watch })).toEqual({});
@@ -104,13 +88,13 @@ describe('a check has nothing to do with what another has left:', () => {
 
 describe('a server that is right in a way of its own is not blamed:', () => {
   test('nothing can be walked from an open fid (walk(5))', async () => {
-    armed = closedToWalks();
+    world.armed = closedToWalks();
     const found = await failing({ groups: ['walk', 'open/create', 'read/write', 'locks', 'flush', 'limits', 'concurrency'] });
     expect(found).toEqual({ 'walk.clone-open': 'deviates', 'walk.clone-unopened': 'unsupported' });
   });
 
   test('a walk that would lead out is refused as a whole', async () => {
-    armed = {
+    world.armed = {
       request(request) {
         if (request.name !== 'Twalk') return undefined;
         const { wnames } = (request as Message & { name: 'Twalk' }).body;
@@ -122,7 +106,7 @@ describe('a server that is right in a way of its own is not blamed:', () => {
   });
 
   test('the errno of a refusal is its own affair', async () => {
-    armed = any(code('Tread', 'EOPNOTSUPP'), code('Tauth', 'ENODEV'));
+    world.armed = any(code('Tread', 'EOPNOTSUPP'), code('Tauth', 'ENODEV'));
     expect(await failing({ checks: ['attach.no-auth', 'read.directory', 'read.unopened'] })).toEqual({});
   });
 
@@ -134,7 +118,7 @@ describe('a server that is right in a way of its own is not blamed:', () => {
         return asked.name === name && tooMuch(asked.body) ? { answer: refusal(request.tag, 'EINVAL') } : undefined;
       },
     });
-    armed = any(refuse('Tread'), refuse('Treaddir'));
+    world.armed = any(refuse('Tread'), refuse('Treaddir'));
     expect(await failing({ msize: 4096, groups: ['version', 'open/create', 'read/write', 'readdir', 'xattr', 'concurrency'] })).toEqual({});
   });
 
@@ -176,7 +160,7 @@ describe('a server that is wrong does not get by:', () => {
   });
 
   test('bytes behind a request are overlooked, and messages longer than msize taken', async () => {
-    armed = {
+    world.armed = {
       request(request) {
         const { name, tag } = request;
         if (name === 'raw') return { pass: { name: 'Tread', tag, body: { fid: 2, offset: 0, count: 4 } } as Message };
@@ -192,13 +176,13 @@ describe('a server that is wrong does not get by:', () => {
 
   test('fields of a Tsetattr that are not valid are taken', async () => {
     for (const one of [SETATTR_GID, SETATTR_ATIME | SETATTR_ATIME_SET]) {
-      armed = alter('Tsetattr', ({ valid }) => ({ valid: valid | one }));
+      world.armed = alter('Tsetattr', ({ valid }) => ({ valid: valid | one }));
       expect(await failing({ checks: ['setattr.only-valid'] })).toEqual({ 'setattr.only-valid': 'deviates' });
     }
   });
 
   test('it breaks the connection off over a value that is longer than was announced', async () => {
-    armed = hangUp('Twrite', ({ data }) => data.length === 6);
+    world.armed = hangUp('Twrite', ({ data }) => data.length === 6);
     expect(await failing({ checks: ['xattr.over'] })).toEqual({ 'xattr.over': 'deviates' });
   });
 
@@ -217,11 +201,11 @@ describe('a server that is wrong does not get by:', () => {
     });
     const watch = {
       begin: ({ id }: { id: string }) => {
-        if (id.startsWith('version.')) armed = id === 'version.first' ? mistaken('Tattach') : mistaken('Tversion');
-        else armed = id === 'limits.frame-write' ? mistaken('Twrite') : mistaken('Tread', 'Treaddir');
+        if (id.startsWith('version.')) world.armed = id === 'version.first' ? mistaken('Tattach') : mistaken('Tversion');
+        else world.armed = id === 'limits.frame-write' ? mistaken('Twrite') : mistaken('Tread', 'Treaddir');
       },
       end: () => {
-        armed = undefined;
+        world.armed = undefined;
       },
     };
     const checks = [...overdone, 'version.msize-tiny', 'version.empty', 'version.first'];
@@ -240,7 +224,7 @@ describe('a server that is wrong does not get by:', () => {
   });
 
   test('a lock that can never be had is said to be held by another', async () => {
-    armed = {
+    world.armed = {
       reply: ({ name, tag }, request) => {
         const refused = name === 'Rlerror' || name === 'Rlock';
         return refused && request.name === 'Tlock' ? { pass: { name: 'Rlock', tag, body: { status: 1 } } } : undefined;
