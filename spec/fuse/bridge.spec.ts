@@ -1,96 +1,40 @@
 import { constants } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Client } from '../../lib/client/index.js';
-import { Bridge } from '../../lib/fuse/bridge.js';
 import { FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, RENAME_EXCHANGE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import type { Body, OperationName, Reply } from '../../lib/fuse/kernel/opcodes.js';
-import { Payload } from '../../lib/fuse/kernel/payload.js';
-import { Request } from '../../lib/fuse/kernel/request.js';
-import { Early, Lent } from '../../lib/fuse/kernel/structs.js';
+import { Early } from '../../lib/fuse/kernel/structs.js';
 import { type BridgeOptions, timeouts } from '../../lib/fuse/options.js';
 import { ErrnoError } from '../../lib/protocol/error.js';
-import { MemoryBackend } from '../../lib/server/memory/index.js';
-import { Server } from '../../lib/server/server.js';
-import { Session } from '../../lib/session/index.js';
-import { memoryPair } from '../../lib/transport/memory.js';
-import { door, GatedBackend } from '../support/gated.js';
+import { door } from '../support/gated.js';
+import { Kernelless } from './kernelless.js';
 
 /** The bridge without a kernel: what it answers, what it keeps of the server, and what it makes of a hostile one. */
-let tree: MemoryBackend;
-let server: Server;
-let client: Client;
-let bridge: Bridge;
-/** Called before each method of the back-end. */
-let hold: (method: string) => Promise<void> | undefined;
-let unique = 2;
+let world: Kernelless;
+let tree: Kernelless['tree'];
+let client: Kernelless['client'];
+let bridge: Kernelless['bridge'];
 
 async function begin(options: Partial<BridgeOptions> = {}, ordered = false, gated = true): Promise<void> {
-  tree = new MemoryBackend();
-  tree.writeFile('f', 'content');
+  world = await Kernelless.begin(options, ordered, gated);
+  ({ tree, client, bridge } = world);
   tree.writeFile('d/e/g', 'deep');
-  hold = () => undefined;
-  // A gate hides what a back-end knows of its own nodes: nothing can be renamed through one.
-  server = new Server({ exports: { tree: gated ? new GatedBackend(tree, (method) => hold(method)) : tree } });
-  const [ours, theirs] = memoryPair();
-  server.serve(theirs);
-  client = new Client(await Session.open(ours));
-  await client.attach();
-  bridge = new Bridge(client, {
-    cache: 'open',
-    access: 'any',
-    ...timeouts('open'),
-    locks: 'remote',
-    writeBehind: false,
-    permissions: false,
-    acl: false,
-    birthTimes: false,
-    direct: false,
-    ...options,
-  } as BridgeOptions);
-  if (ordered) expect(await bridge.ordered.ask()).toBe(true);
 }
+
+const end = (): Promise<void> => world[Symbol.asyncDispose]();
 
 beforeEach(() => begin());
 afterEach(end);
 
-async function end(): Promise<void> {
-  await bridge.close();
-  expect(client.fidCount).toEqual({ alive: 1, numbers: 1 });
-  await client.close();
-  await server.close();
-  expect(tree.counts()).toMatchObject({ held: 0 });
-}
-
-/** A request as the kernel makes it; throws the errno of a negative answer. */
-async function ask<K extends OperationName>(
-  name: K,
-  nodeid: number,
-  body: Body<K>,
-  request = new Request(unique, nodeid, 0, 0, 100),
-): Promise<Reply<K>> {
-  unique += 2;
-  const operation = bridge.operations[name] as (body: Body<K>, request: Request) => Reply<K> | number | Promise<Reply<K> | number>;
-  const reply = await operation.call(bridge.operations, body, request);
-  if (typeof reply === 'number' && reply < 0) throw Object.assign(new Error(`errno ${-reply}`), { errno: reply });
-  return reply as Reply<K>;
-}
-
+/** All of them come from one thread. */
+const THREAD = 100;
+const ask = <K extends OperationName>(name: K, nodeid: number, body: Body<K>, request = world.request(nodeid, THREAD)): Promise<Reply<K>> =>
+  world.ask(name, nodeid, body, request);
 const lookup = (nodeid: number, name: string) => ask('lookup', nodeid, { name });
-const open = (nodeid: number, flags = 0) => ask('open', nodeid, { flags, openFlags: 0 });
-const release = (nodeid: number, fh: number) => ask('release', nodeid, { fh, flags: 0, releaseFlags: 0, lockOwner: 0n });
-const write = (nodeid: number, fh: number, offset: number, data: string) =>
-  ask('write', nodeid, { fh, offset, writeFlags: 0, flags: 0, data: new Payload(Buffer.from(data)) });
-const flush = (nodeid: number, fh: number) => ask('flush', nodeid, { fh, lockOwner: 1n });
-
-async function read(nodeid: number, fh: number, size = 100, offset = 0): Promise<string> {
-  const reply = await ask('read', nodeid, { fh, offset, size, flags: 0 });
-  if (reply instanceof Lent) {
-    const text = Buffer.from(reply.bytes).toString();
-    reply.release();
-    return text;
-  }
-  return Buffer.from(reply as Uint8Array).toString();
-}
+const open = (nodeid: number, flags = 0) => world.open(nodeid, flags, THREAD);
+const release = (nodeid: number, fh: number) => world.release(nodeid, fh);
+const write = (nodeid: number, fh: number, offset: number, data: string) => world.write(nodeid, fh, offset, data);
+const flush = (nodeid: number, fh: number) => world.flush(nodeid, fh);
+const read = (nodeid: number, fh: number, size?: number, offset?: number) => world.read(nodeid, fh, size, offset);
 
 /** For how long names and attributes of a piece of a listing may be believed, in ms, where it tells any. */
 function believed(list: Buffer): number[] {
@@ -299,24 +243,24 @@ for (const ordered of [false, true]) {
       const large = await lookup(ROOT_ID, 'large');
       const { fh } = await open(large.nodeid);
       let reads = 0;
-      hold = (method) =>
+      world.hold = (method) =>
         method === 'read' && ++reads === 2 ? Promise.reject(Object.assign(new Error('bad block'), { code: 'EIO' })) : undefined;
       await expect(read(large.nodeid, fh, 3 << 20)).rejects.toMatchObject({ code: 'EIO' });
-      hold = () => undefined;
+      world.hold = () => undefined;
       await release(large.nodeid, fh);
     });
 
     test('an aborted request is EINTR, and what it began is ended', async () => {
       const { promise, open: unlock } = door();
-      hold = (method) => (method === 'walk' ? promise : undefined);
-      const request = new Request(unique, ROOT_ID, 0, 0, 100);
+      world.hold = (method) => (method === 'walk' ? promise : undefined);
+      const request = world.request(ROOT_ID, THREAD);
       const asked = ask('lookup', ROOT_ID, { name: 'f' }, request);
       await new Promise((resolve) => setImmediate(resolve));
       request.abort();
       const error = await asked.catch((reason: unknown) => reason);
       expect(bridge.operations.errno?.(error)).toBe(4);
       unlock();
-      hold = () => undefined;
+      world.hold = () => undefined;
       await lookup(ROOT_ID, 'd');
     });
   });
@@ -328,7 +272,7 @@ describe('a small file is read while it is being opened', () => {
     await begin({}, true);
     const asked: string[] = [];
     const shut = door();
-    hold = (method) => {
+    world.hold = (method) => {
       if (method === 'open' || method === 'read') asked.push(method);
       return method === 'open' ? shut.promise : undefined;
     };
@@ -369,7 +313,7 @@ describe('writes that are answered before the server has', () => {
     const f = await lookup(ROOT_ID, 'f');
     const { fh } = await open(f.nodeid, 2);
     const gate = door();
-    hold = (method) => (method === 'write' ? gate.promise : undefined);
+    world.hold = (method) => (method === 'write' ? gate.promise : undefined);
     const reply = await write(f.nodeid, fh, 7, ' and more');
     expect(reply).toBeInstanceOf(Early);
     const order: string[] = [];
@@ -397,13 +341,13 @@ describe('writes that are answered before the server has', () => {
   test('tell their error at the next call, once', async () => {
     const f = await lookup(ROOT_ID, 'f');
     const { fh } = await open(f.nodeid, 2);
-    hold = (method) => (method === 'write' ? Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) : undefined);
+    world.hold = (method) => (method === 'write' ? Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) : undefined);
     await write(f.nodeid, fh, 0, 'x');
     await expect(flush(f.nodeid, fh)).rejects.toMatchObject({ code: 'ENOSPC' });
     await flush(f.nodeid, fh);
     await write(f.nodeid, fh, 0, 'x');
     await expect(ask('fsync', f.nodeid, { fh, fsyncFlags: 0 })).rejects.toMatchObject({ code: 'ENOSPC' });
-    hold = () => undefined;
+    world.hold = () => undefined;
     await write(f.nodeid, fh, 0, 'C');
     await flush(f.nodeid, fh);
     expect(await read(f.nodeid, fh)).toBe('Content');

@@ -19,19 +19,24 @@ export class Kernelless implements AsyncDisposable {
   readonly tree = new MemoryBackend();
   /** Called before each method of the back-end. */
   hold: (method: string) => Promise<void> | undefined = () => undefined;
-  readonly #server = new Server({ exports: { tree: new GatedBackend(this.tree, (method) => this.hold(method)) } });
-  #client!: Client;
+  readonly #server: Server;
+  client!: Client;
   bridge!: Bridge;
   #unique = 2;
 
-  static async begin(options: Partial<BridgeOptions> = {}, ordered = false): Promise<Kernelless> {
-    const world = new Kernelless();
+  /** A gate hides what a back-end knows of its own nodes: nothing can be renamed through one. */
+  private constructor(gated: boolean) {
+    this.#server = new Server({ exports: { tree: gated ? new GatedBackend(this.tree, (method) => this.hold(method)) : this.tree } });
+  }
+
+  static async begin(options: Partial<BridgeOptions> = {}, ordered = false, gated = true): Promise<Kernelless> {
+    const world = new Kernelless(gated);
     world.tree.writeFile('f', 'content');
     const [ours, theirs] = memoryPair();
     world.#server.serve(theirs);
-    world.#client = new Client(await Session.open(ours));
-    await world.#client.attach();
-    world.bridge = new Bridge(world.#client, {
+    world.client = new Client(await Session.open(ours));
+    await world.client.attach();
+    world.bridge = new Bridge(world.client, {
       ...timeouts(options.cache ?? 'open'),
       cache: 'open',
       access: 'any',
@@ -82,8 +87,8 @@ export class Kernelless implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.bridge.close();
-    expect(this.#client.fidCount).toEqual({ alive: 1, numbers: 1 });
-    await this.#client.close();
+    expect(this.client.fidCount).toEqual({ alive: 1, numbers: 1 });
+    await this.client.close();
     await this.#server.close();
     expect(this.tree.counts()).toMatchObject({ held: 0 });
   }
