@@ -54,6 +54,9 @@ function fromParts(parts: [string, string | undefined][], text: string, bare: bo
     multidevs: (value) => {
       options.multidevs = oneOf(value, ['remap', 'forbid', 'warn'] as const, 'multidevs');
     },
+    lend: (value) => {
+      options.lend = onOff(value, 'lend');
+    },
     readonly: (value) => {
       options.readonly = onOff(value, 'readonly');
     },

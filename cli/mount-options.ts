@@ -17,9 +17,13 @@ type Setter = (request: MountRequest, value: string | undefined, all: ReadonlyMa
 const flag =
   (set: (mount: MountOptions) => void): Setter =>
   ({ mount }, value) => {
-    if (value === undefined || ['1', 'on', 'yes', 'true'].includes(value)) set(mount);
-    else if (!['0', 'off', 'no', 'false'].includes(value)) throw new UsageError(`-o: ${value} is neither on nor off`);
+    if (onOff(value)) set(mount);
   };
+function onOff(value: string | undefined): boolean {
+  if (value === undefined || ['1', 'on', 'yes', 'true'].includes(value)) return true;
+  if (['0', 'off', 'no', 'false'].includes(value)) return false;
+  throw new UsageError(`-o: ${value} is neither on nor off`);
+}
 const ignored: Setter = () => undefined;
 
 /** v9fs's, FUSE's, mount(8)'s and our own words for `-o`. Times are seconds there, as FUSE has them. */
@@ -131,6 +135,9 @@ const setters: Readonly<Record<string, Setter>> = {
   low_latency: flag((mount) => {
     mount.lowLatency = true;
   }),
+  passthrough: ({ mount }, value) => {
+    mount.passthrough = onOff(value);
+  },
   btime: flag((mount) => {
     mount.birthTimes = true;
   }),

@@ -131,6 +131,7 @@ async function begin(
   const client = await connect(address, {
     ...(await clientOptions({ ...argv, ...connection })),
     polled: true,
+    descriptors: options.passthrough !== false,
     retry,
     onEvent: (event) => log(eventLine(address, event)),
     signal,

@@ -5,6 +5,7 @@ import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
 import { LookAhead } from './ahead.js';
 import { attrOf, remember, WANTED } from './attributes.js';
+import { Backings } from './backings.js';
 import { ReadBuffers } from './buffers.js';
 import { directoryOperations } from './directories.js';
 import { fileOperations } from './files.js';
@@ -43,6 +44,7 @@ export class Bridge {
   readonly looked = new Looked();
   readonly interest = new Interest();
   readonly ordered: Ordered;
+  readonly backings: Backings;
   readonly ahead: LookAhead;
   readonly locks: Locks;
   readonly operations: Operations;
@@ -61,6 +63,7 @@ export class Bridge {
     this.options = options;
     this.tree = new Tree(client, options.access);
     this.ordered = new Ordered(client);
+    this.backings = new Backings(this.ordered);
     this.ahead = new LookAhead(this);
     this.locks = new Locks(this);
     this.operations = {

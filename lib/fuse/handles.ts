@@ -1,5 +1,6 @@
 import { ErrnoError } from '../protocol/error.js';
 import type { EntryPlus } from '../protocol/plus.js';
+import type { Backing } from './backings.js';
 import type { Node } from './nodes.js';
 import type { Pin } from './pins.js';
 import type { Prefetch } from './prefetch.js';
@@ -20,6 +21,10 @@ export class FileHandle {
   /** Where its own fid appends: one that writes a page of a mapping where it belongs, once there was such a page. */
   pages: Promise<Pin> | undefined;
   prefetch: Prefetch | undefined;
+  /** What the kernel reads and writes instead of asking. */
+  backing: Backing | undefined;
+  /** Nobody here hears of what is written through it. */
+  writesUnseen = false;
 
   constructor(node: Node, pin: Pin, user: number, flags: number) {
     this.node = node;

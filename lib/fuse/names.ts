@@ -5,11 +5,11 @@ import { textBytes } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
 import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
-import { FOPEN_DIRECT_IO, RENAME_NOREPLACE } from './kernel/constants.js';
+import { RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
-import { createFlags, handleFor, wireFlags } from './open.js';
+import { createFlags, handleFor, howToOpen, wireFlags } from './open.js';
 import type { Found } from './ordered.js';
 import { ACL_DEFAULT } from './xattr.js';
 
@@ -21,7 +21,7 @@ const BARE = 1000;
 
 /** Look-up, and all that makes, moves or takes away a name. */
 export function nameOperations(bridge: Bridge): Partial<Operations> {
-  const { tree, options, ordered } = bridge;
+  const { tree, options, ordered, backings } = bridge;
   const { nodes } = tree;
 
   /** The group of a new file: the directory's where that is set-group-ID, as Linux has it. */
@@ -272,17 +272,22 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const wire = wireFlags(flags, options.cache === 'loose');
       const { pin, done } = await bridge.clone(parent, user, o);
       const { fid } = pin;
+      let asked: Promise<number | undefined> | undefined;
       try {
         const [, attributes] = await changing(parent, request, () => {
           const creating = fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
-          return ordered.both(creating, () => fid.getattr(WANTED, o));
+          return ordered.both(creating, () => {
+            const seeing = fid.getattr(WANTED, o);
+            asked = backings.ask(undefined, fid, o);
+            return seeing;
+          });
         });
         const node = made(parent, name, fid.qid, request);
         const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
-        const how = createFlags(bridge, wire);
-        handle.cached = (how & FOPEN_DIRECT_IO) === 0;
-        return { entry: bridge.entry(node, attributes, request.at), open: { fh, flags: how } };
+        const entry = bridge.entry(node, attributes, request.at);
+        return { entry, open: { fh, ...(await howToOpen(bridge, handle, asked, createFlags(bridge, wire))) } };
       } catch (error) {
+        backings.drop(asked);
         // Without the walk's own error the reason would be a fid that nobody knows.
         await done;
         pin.end();

@@ -1,6 +1,7 @@
 import { S_IFDIR, S_IFMT } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Attributes, Qid } from '../protocol/types.js';
+import type { Backing } from './backings.js';
 import type { Behind } from './behind.js';
 import type { FileHandle } from './handles.js';
 import { ROOT_ID } from './kernel/constants.js';
@@ -60,8 +61,11 @@ export class Node {
   noXattrsUntil = 0;
   /** Of a directory: whether it has a default ACL, and until when (performance.now) that is believed. */
   inherited: { readonly acl: boolean; readonly until: number } | undefined;
-  /** When a change of it through this mount last began or ended (performance.now). */
-  touchedAt = 0;
+  /** What its open handles have for a backing file. */
+  backing: Backing | undefined;
+  /** Handles through which it may be written at any time without anybody here hearing of it. */
+  unseenWriters = 0;
+  #touchedAt = 0;
   /**
    * What the kernel was last told of it, unless it was changed or read since, and when that was asked for (performance.now). Only where birth times are
    * shown.
@@ -78,6 +82,15 @@ export class Node {
     this.type = qid.type;
     this.path = qid.path;
     this.ino = qid.path;
+  }
+
+  /** When a change of it through this mount last began or ended (performance.now): what was asked for before is not to be relied on. */
+  get touchedAt(): number {
+    return this.unseenWriters > 0 ? Number.POSITIVE_INFINITY : this.#touchedAt;
+  }
+
+  set touchedAt(at: number) {
+    this.#touchedAt = at;
   }
 
   get isDirectory(): boolean {

@@ -17,8 +17,9 @@ import type { Attributes } from '../protocol/types.js';
 import { differs, remember, seenNow, unchanged, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
 import { FileHandle } from './handles.js';
-import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
+import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
+import type { OpenReply } from './kernel/structs.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Link, Node } from './nodes.js';
 import type { BridgeOptions } from './options.js';
@@ -78,6 +79,21 @@ export function createFlags(bridge: Bridge, wire: number): number {
   return (direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE) | withoutFlush(options, wire);
 }
 
+/** What the kernel is told of a handle: to go to the backing file, if one was to be had, or else `flags`. */
+export async function howToOpen(
+  { backings }: Bridge,
+  handle: FileHandle,
+  asked: Promise<number | undefined> | undefined,
+  flags: number,
+): Promise<Pick<OpenReply, 'flags' | 'backing'>> {
+  const writes = (handle.flags & L_O_ACCMODE) !== L_O_RDONLY;
+  const backing = await backings.take(handle.node, handle, asked, writes);
+  handle.cached = backing === 0 && (flags & FOPEN_DIRECT_IO) === 0;
+  if (backing === 0) return { flags };
+  // The kernel refuses any other flag beside it (FOPEN_PASSTHROUGH_MASK).
+  return { flags: FOPEN_PASSTHROUGH | (flags & FOPEN_NOFLUSH), backing };
+}
+
 /** FOPEN_NOFLUSH where nothing waits for the close: no lock that ends with it, and no write that is still on its way. */
 function withoutFlush({ locks, writeBehind }: BridgeOptions, wire: number): number {
   return locks === 'local' && (!writeBehind || (wire & L_O_ACCMODE) === L_O_RDONLY) ? FOPEN_NOFLUSH : 0;
@@ -87,11 +103,13 @@ interface Opening {
   pin: Pin;
   attributes: Attributes | undefined;
   prefetch: Prefetch | undefined;
+  /** The descriptor that was asked for along with it. */
+  asked: Promise<number | undefined> | undefined;
 }
 
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
-  const { tree, options, ordered } = bridge;
+  const { tree, options, ordered, backings } = bridge;
   const { nodes } = tree;
 
   /**
@@ -111,20 +129,24 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     const link = node.links[node.links.length - 1];
     if (own === undefined && link !== undefined) return byName(node, link, wire, look, size, user, request);
     const { pin, done } = own === undefined ? await bridge.clone(node, user, o) : { pin: own, done: undefined };
+    let asked: Opening['asked'];
     try {
       const opening = pin.fid.open(wire, o);
+      asked = backings.ask(node, pin.fid, o);
       if (!look) {
-        const prefetch = size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
+        const prefetch =
+          asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
         await opening;
-        return { pin, attributes: undefined, prefetch };
+        return { pin, attributes: undefined, prefetch, asked };
       }
       // The fid is there already, so none of them waits for another.
       const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
       if (open.status === 'rejected') throw open.reason;
       if (seen.status === 'rejected') throw seen.reason;
       if (still.status === 'rejected') throw still.reason;
-      return { pin, attributes: seen.value, prefetch: undefined };
+      return { pin, attributes: seen.value, prefetch: undefined, asked };
     } catch (error) {
+      backings.drop(asked);
       await done;
       if (pin.fid.opened === undefined) tree.putBack(node, user, pin);
       else pin.end();
@@ -148,6 +170,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     from.drop();
     const pin = tree.pin(fid);
     let made = false;
+    let asked: Opening['asked'];
     try {
       const walked = done.then(() => {
         made = true;
@@ -158,17 +181,19 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         const [open, seen] = await Promise.allSettled([fid.open(wire, o), look ? fid.getattr(WANTED, o) : undefined]);
         if (open.status === 'rejected') throw open.reason;
         if (seen.status === 'rejected') throw seen.reason;
-        return { pin, attributes: seen.value, prefetch: undefined };
+        return { pin, attributes: seen.value, prefetch: undefined, asked };
       }
       const opening = fid.open(wire, o);
       const looking = look ? fid.getattr(WANTED, o) : undefined;
-      const prefetch = size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
+      asked = backings.ask(node, fid, o);
+      const prefetch = asked !== undefined || size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
       const [walk, open, seen] = await Promise.allSettled([walked, opening, looking]);
       if (walk.status === 'rejected') throw walk.reason;
       if (open.status === 'rejected') throw open.reason;
       if (seen.status === 'rejected') throw seen.reason;
-      return { pin, attributes: seen.value, prefetch };
+      return { pin, attributes: seen.value, prefetch, asked };
     } catch (error) {
+      backings.drop(asked);
       if (made) pin.end();
       throw staleIfGone(error);
     }
@@ -229,6 +254,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const { pin, attributes } = result;
       if (!node.is(pin.fid.qid)) {
         // The name got another file while this one was being opened by it.
+        backings.drop(result.asked);
         pin.end();
         throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
       }
@@ -249,8 +275,9 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivilegeBits(node, pin.fid, request.options);
       }
       const known = truncates ? undefined : (attributes ?? just);
-      const how = caching(node, wire, known);
-      handle.cached = (how & FOPEN_DIRECT_IO) === 0;
+      const opening = await howToOpen(bridge, handle, result.asked, caching(node, wire, known));
+      const how = opening.flags;
+      if (opening.backing !== undefined) return { fh, ...opening };
       const cacheless = (how & (FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO)) !== 0;
       const untouched = request.at > node.touchedAt && !node.behind?.busy;
       if (reads && known !== undefined && known.size <= PREFETCH_MAX && !cacheless && untouched) {

@@ -1,4 +1,4 @@
-import type { Client, Fid, RequestOptions } from '../client/index.js';
+import { type Client, type Fid, passesDescriptors, type RequestOptions } from '../client/index.js';
 import { ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
 import { decodeEntriesPlus, type EntryPlus, READDIR_BARE, READDIR_PLUS, untold } from '../protocol/plus.js';
@@ -29,6 +29,7 @@ export class Ordered {
   /** The conversation that was asked. A new one after a loss must be asked anew. */
   #session: Client['session'] | undefined;
   #kept = false;
+  #lends = false;
   #asking = false;
 
   constructor(client: Client) {
@@ -41,6 +42,11 @@ export class Ordered {
     return false;
   }
 
+  /** Whether the server passes the descriptors of open files in this conversation (DESCRIPTOR_XATTR). */
+  get lends(): boolean {
+    return this.kept && this.#lends;
+  }
+
   /** Asks the server. Never rejects. */
   async ask(): Promise<boolean> {
     const { session } = this.#client;
@@ -49,6 +55,7 @@ export class Ordered {
       const { fid } = await this.#client.root.xattrwalk(ORDERED_XATTR);
       this.#kept = true;
       await fid.clunk();
+      this.#lends = await passesDescriptors(this.#client.root);
     } catch {
       // No such attribute, or no connection: the next one is asked anew.
       this.#kept = false;

@@ -113,6 +113,12 @@ export const XATTR_REPLACE = 2;
  * be sent together; it holds until the session ends. Other servers have no such attribute and may do requests in any order.
  */
 export const ORDERED_XATTR = 'ninep.ordered';
+/**
+ * The attribute whose Txattrwalk asks our own server for the descriptor that it has an open fid open by, which comes along with the reply over a unix socket
+ * (SCM_RIGHTS). `newfid` is NOFID: no fid is made. With a fid that is not open it says whether that is done in this conversation at all. Refused with
+ * EOPNOTSUPP where it is not: to peers that are not root's, in read-only exports, for files without content of their own in the page cache.
+ */
+export const DESCRIPTOR_XATTR = 'ninep.descriptor';
 /** The largest value Linux stores in one extended attribute, in bytes (linux/limits.h). */
 export const XATTR_SIZE_MAX = 65536;
 

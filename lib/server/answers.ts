@@ -5,6 +5,7 @@ import { errnoNumber } from '../protocol/errno.js';
 import { errnoOf } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type Body, type MessageName, messages, type RName, type TName } from '../protocol/messages.js';
+import { close } from '../sys/io.js';
 import type { BufferPool } from './buffers.js';
 import type { Counters } from './counters.js';
 import type { Outbox } from './outbox.js';
@@ -55,6 +56,7 @@ export class Answers {
       this.giveBack(request);
       return;
     }
+    const { descriptor } = request;
     const name = replies[request.name];
     if (trace.enabled) traceMessage(this.#connection, '←', name, request.tag, body);
     if (name === 'Rread' || name === 'Rreaddir') {
@@ -69,9 +71,10 @@ export class Answers {
       return;
     }
     if (name === 'Rwrite') for (const counters of this.#counters) counters.bytesWritten += (body as Body<'Rwrite'>).count;
+    request.descriptor = undefined;
     this.giveBack(request);
     if (frame.length > msize) this.refuse(request.tag, EMSGSIZE);
-    else this.#outbox.put(frame);
+    else this.#outbox.put(frame, descriptor);
   }
 
   #answerData(name: 'Rread' | 'Rreaddir', request: Request, data: Uint8Array): void {
@@ -130,7 +133,9 @@ export class Answers {
   }
 
   giveBack(request: Request): void {
-    const { buffer } = request;
+    const { buffer, descriptor } = request;
+    if (descriptor !== undefined) close(descriptor);
+    request.descriptor = undefined;
     if (buffer === undefined) return;
     request.buffer = undefined;
     this.#pool.give(buffer);

@@ -91,6 +91,11 @@ export interface BackendFile {
   readonly iounit: number;
   /** True where `write` is done with its data when it returns, so that the server need not keep a copy for it. */
   readonly immediate?: boolean;
+  /**
+   * A second descriptor for an open file of the host's, the caller's own, through which its content can be read and written as through this; undefined where
+   * there is none, or where that might take long.
+   */
+  lend?(): number | undefined;
   /** Reads into `buffer` (the server's) at `offset`; 0 at the end of the file. EISDIR on a directory. */
   read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
   /** Writes `data`, which stays valid until the answer; at the end of the file if opened with L_O_APPEND. */

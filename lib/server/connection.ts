@@ -108,6 +108,11 @@ export class Connection implements Receiver, FrameHandler, Worker {
     return this.#transport.name;
   }
 
+  /** Whether descriptors can leave with answers. */
+  get passes(): boolean {
+    return this.#transport.passes === true;
+  }
+
   /** The size of messages agreed on; 0 before Tversion. */
   get msize(): number {
     return this.#msize;

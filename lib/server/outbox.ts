@@ -1,3 +1,5 @@
+import { close } from '../sys/io.js';
+import { MAX_PASSED } from '../sys/rights.js';
 import type { Transport } from '../transport/transport.js';
 import type { BufferPool } from './buffers.js';
 
@@ -20,6 +22,8 @@ export class Outbox {
   readonly #pool: BufferPool;
   #parts: Uint8Array[] = [];
   #lent: Uint8Array[] = [];
+  /** What leaves with the batch, in the order of the answers that promise it. */
+  #descriptors: number[] = [];
   /** Buffers of batches that the transport has not finished with. */
   readonly #sending = new Set<Uint8Array[]>();
   /** The piece of a slab that is not among the parts yet: from `#begin` to `#end`. */
@@ -47,8 +51,12 @@ export class Outbox {
     this.flush();
   }
 
-  /** An answer, or a part of one. The bytes must never be written again. */
-  put(part: Uint8Array): void {
+  /** An answer, or a part of one. The bytes must never be written again. A descriptor that it is to take along is the outbox's. */
+  put(part: Uint8Array, descriptor?: number): void {
+    if (descriptor !== undefined) {
+      if (this.#descriptors.length === MAX_PASSED) this.flush();
+      this.#descriptors.push(descriptor);
+    }
     if (part.length <= SMALL) this.#copy(part);
     else this.#add(part);
     this.#due(part.length);
@@ -115,11 +123,13 @@ export class Outbox {
   }
 
   #send(parts: Uint8Array[]): boolean {
-    if (this.#lent.length === 0) return this.#transport.send(parts);
+    const descriptors = this.#descriptors.length === 0 ? undefined : this.#descriptors;
+    if (descriptors !== undefined) this.#descriptors = [];
+    if (this.#lent.length === 0) return this.#transport.send(parts, undefined, descriptors);
     const lent = this.#lent;
     this.#lent = [];
     this.#sending.add(lent);
-    return this.#transport.send(parts, () => this.#sent(lent));
+    return this.#transport.send(parts, () => this.#sent(lent), descriptors);
   }
 
   #sent(lent: Uint8Array[]): void {
@@ -131,6 +141,7 @@ export class Outbox {
   end(): void {
     for (const lent of this.#sending) this.#sent(lent);
     for (const buffer of this.#lent.splice(0)) this.#pool.give(buffer);
+    for (const fd of this.#descriptors.splice(0)) close(fd);
     this.#parts = [];
     this.#begin = this.#end;
   }

@@ -18,6 +18,11 @@ export interface CallOptions<N extends TName = TName> {
    * server may have done the request all the same: whoever gave a newfid must know.
    */
   late?: Done<N> | undefined;
+  /**
+   * The reply comes with a descriptor, which is called with it; the descriptor is whose this is, who closes it, also where the request was given up meanwhile.
+   * EOPNOTSUPP instead of the reply where none has come.
+   */
+  descriptor?: ((fd: number) => void) | undefined;
   /** The server may wait with the answer for somebody else, for ever: the end of the conversation does not wait for it. */
   endless?: boolean | undefined;
 }

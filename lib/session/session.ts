@@ -23,6 +23,7 @@ const trace = debug('ninep:session');
 const MAX_WAITING = 65536;
 /** How long Rversion may take if there is no other limit, in milliseconds. */
 const VERSION_TIMEOUT = 30_000;
+const EOPNOTSUPP = 95;
 
 /**
  * The asking side of one conversation: it matches replies to requests by tag and does no I/O of its own.
@@ -142,6 +143,11 @@ export class Session implements Receiver, FrameHandler {
   /** The most a Tread, Twrite or Treaddir may ask for, in bytes. */
   get maxPayload(): number {
     return this.#msize - IOHDRSZ;
+  }
+
+  /** Whether descriptors can come with replies. */
+  get takesDescriptors(): boolean {
+    return this.#transport.takes === true;
   }
 
   /** What it is connected to. */
@@ -300,7 +306,10 @@ export class Session implements Receiver, FrameHandler {
     if (!isReplyTo(call.name, name)) error = errorIn(call, this.#codec, frame, name);
     else {
       try {
-        reply = replyIn(call, this.#codec, frame, name);
+        const granted = replyIn(call, this.#codec, frame, name);
+        const { options } = call;
+        if (options?.descriptor !== undefined) options.descriptor(this.#descriptor(call));
+        reply = granted;
       } catch (problem) {
         error = answering(call, problem);
       }
@@ -309,6 +318,13 @@ export class Session implements Receiver, FrameHandler {
     else if (!call.flushing) this.#tags.release(tag);
     this.#finish(call, error, reply);
     this.#startWaiting();
+  }
+
+  /** The descriptor that came with a reply. */
+  #descriptor({ name: syscall }: Call): number {
+    const fd = this.#transport.takeDescriptor?.();
+    if (fd === undefined) throw new ProtocolError('no descriptor came with it', `R${syscall.slice(1)}`, 0, EOPNOTSUPP);
+    return fd;
   }
 
   closed(error?: Error): void {

@@ -31,6 +31,7 @@ const F_GETFD = 1;
 const F_SETFD = 2;
 const F_GETFL = 3;
 const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -93,6 +94,12 @@ const vector = lazy(() => {
   return { words, halves, at: address(bytes) };
 });
 
+/** The parts without their first `skip` bytes as a struct iovec[]: where that is, which holds until the next call, and how long. */
+export function vectorOf(parts: readonly Uint8Array[], skip = 0): { at: number; count: number } {
+  const count = fill(parts, skip);
+  return { at: vector().at, count };
+}
+
 function fill(parts: readonly Uint8Array[], skip: number): number {
   const { halves } = vector();
   let count = 0;
@@ -126,6 +133,11 @@ export function writev(fd: number, parts: readonly Uint8Array[], skip = 0): numb
 export function readv(fd: number, parts: readonly Uint8Array[]): number {
   const count = fill(parts, 0);
   return outcome(calls().readv(fd, vector().at, count));
+}
+
+/** A second descriptor for what `fd` is one for, close-on-exec; or the error number negated. */
+export function duplicate(fd: number): number {
+  return outcome(calls().fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /** close(2): 0, or the error number negated. The descriptor is gone either way. */

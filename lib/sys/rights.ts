@@ -1,38 +1,97 @@
-import { address, declare, errno, lazy, native } from './libc.js';
+import { EINTR, vectorOf } from './io.js';
+import { address, declare, lazy, native, outcome } from './libc.js';
 
 /** Descriptors passed over unix sockets (unix(7), SCM_RIGHTS). The structures are those of 64-bit Linux. */
 const calls = lazy(() => ({
   recvmsg: declare<(fd: number, message: number, flags: number) => number>('intptr_t recvmsg(int, uintptr_t, int)'),
+  sendmsg: declare<(fd: number, message: number, flags: number) => number>('intptr_t sendmsg(int, uintptr_t, int)'),
 }));
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const MSG_CTRUNC = 0x8;
+const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
-/** Sizes of struct msghdr, and of struct cmsghdr with one descriptor, on 64-bit hosts. */
+/** Descriptors that one message carries at most (SCM_MAX_FD). */
+export const MAX_PASSED = 253;
+
+/** Not all descriptors of a message could be had: this process may not open so many. Negated, as what calls give. */
+export const EMFILE = -24;
+
+/** Sizes of struct msghdr and struct cmsghdr, in bytes. */
 const MSGHDR = 56;
-const CONTROL = 64;
+const CMSGHDR = 16;
+/** Where struct msghdr has msg_iov, msg_iovlen, msg_control, msg_controllen (each of two words of 32 bits) and msg_flags. */
+const IOV = 4;
+const IOV_COUNT = 6;
+const CONTROL = 8;
+const CONTROL_SIZE = 10;
+const FLAGS = 12;
+
+/** One struct msghdr with room for what it may carry, for each thread: a call never outlasts itself. */
+const message = lazy(() => {
+  if (native().sizeof('void *') !== 8) throw new Error('descriptors can be passed on 64-bit hosts only');
+  // With buffers of their own: what small arrays keep in the heap moves.
+  const control = new Int32Array(new ArrayBuffer(CMSGHDR + MAX_PASSED * 4 + 4));
+  const header = new Uint32Array(new ArrayBuffer(MSGHDR));
+  pointer(header, CONTROL, address(control));
+  return { header, at: address(header), control };
+});
+
+function pointer(words: Uint32Array, index: number, value: number): void {
+  words[index] = value % 0x100000000;
+  words[index + 1] = Math.floor(value / 0x100000000);
+}
+
+/**
+ * As `writev`, and passes descriptors along with the first byte: once that is written they are the peer's too. Those given here stay the caller's.
+ * At most MAX_PASSED.
+ */
+export function sendWith(socket: number, parts: readonly Uint8Array[], skip: number, descriptors: readonly number[]): number {
+  const { header, at, control } = message();
+  const vector = vectorOf(parts, skip);
+  pointer(header, IOV, vector.at);
+  pointer(header, IOV_COUNT, vector.count);
+  const length = CMSGHDR + descriptors.length * 4;
+  control[0] = length;
+  control[1] = 0;
+  control[2] = SOL_SOCKET;
+  control[3] = SCM_RIGHTS;
+  control.set(descriptors, CMSGHDR / 4);
+  header[CONTROL_SIZE] = Math.ceil(length / 8) * 8;
+  return outcome(calls().sendmsg(socket, at, MSG_NOSIGNAL));
+}
+
+/**
+ * As `read`, and adds the descriptors that come along to `descriptors`, close-on-exec: they are the caller's. EMFILE where some of them are lost, for
+ * want of room in this process: which answer was to have which cannot be told any more.
+ */
+export function receiveWith(socket: number, buffer: Uint8Array, descriptors: number[]): number {
+  const { header, at, control } = message();
+  const vector = vectorOf([buffer]);
+  pointer(header, IOV, vector.at);
+  pointer(header, IOV_COUNT, vector.count);
+  header[CONTROL_SIZE] = control.byteLength;
+  header[FLAGS] = 0;
+  const count = outcome(calls().recvmsg(socket, at, MSG_CMSG_CLOEXEC));
+  if (count <= 0 || (header[CONTROL_SIZE] ?? 0) < CMSGHDR) return count;
+  if (control[2] === SOL_SOCKET && control[3] === SCM_RIGHTS) {
+    const end = (control[0] ?? 0) / 4;
+    for (let index = CMSGHDR / 4; index < end; index++) descriptors.push(control[index] as number);
+  }
+  return ((header[FLAGS] ?? 0) & MSG_CTRUNC) !== 0 ? EMFILE : count;
+}
 
 /**
  * One message with one descriptor in it, close-on-exec: the descriptor, undefined if the message had none (the peer has closed), or an
  * error number negated (-11 on a non-blocking socket where nothing is there yet).
  */
 export function receiveDescriptor(socket: number): number | undefined {
-  if (native().sizeof('void *') !== 8) throw new Error('descriptors can be received on 64-bit hosts only');
-  const data = Buffer.alloc(16);
-  const control = Buffer.alloc(CONTROL);
-  const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(BigInt(address(data)), 0);
-  vector.writeBigUInt64LE(BigInt(data.length), 8);
-  const message = Buffer.alloc(MSGHDR);
-  message.writeBigUInt64LE(BigInt(address(vector)), 16);
-  message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(BigInt(address(control)), 32);
-  message.writeBigUInt64LE(BigInt(CONTROL), 40);
-  const count = calls().recvmsg(socket, address(message), MSG_CMSG_CLOEXEC);
-  if (count < 0) return -errno();
-  const length = Number(message.readBigUInt64LE(40));
-  if (count === 0 || length < 20) return undefined;
-  if (control.readInt32LE(8) !== SOL_SOCKET || control.readInt32LE(12) !== SCM_RIGHTS) return undefined;
-  return control.readInt32LE(16);
+  const descriptors: number[] = [];
+  const data = new Uint8Array(16);
+  let count: number;
+  do count = receiveWith(socket, data, descriptors);
+  while (count === EINTR);
+  return count < 0 ? count : descriptors[0];
 }

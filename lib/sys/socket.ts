@@ -43,6 +43,7 @@ const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
+const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
 const SO_SNDBUFFORCE = 32;
 const IPPROTO_TCP = 6;
@@ -133,6 +134,14 @@ export function isListening(fd: number): boolean {
 export function roomToSend(fd: number, bytes: number): void {
   const value = new Uint8Array(Int32Array.of(bytes).buffer);
   if (calls().setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, 4) < 0) set(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+}
+
+/** The user whose process connected to this unix socket, or listens on it (unix(7), SO_PEERCRED); undefined where that is not told. */
+export function peerUser(fd: number): number | undefined {
+  // struct ucred: pid, uid, gid.
+  const value = new Uint8Array(12);
+  if (calls().getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, sizeBytes(12)) < 0) return undefined;
+  return new Uint32Array(value.buffer)[1];
 }
 
 /** getsockname(2), where it is of a family known here. */

@@ -1,6 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { close, EAGAIN, EINTR, MAX_VECTOR, read, setNonblocking, shutdown, writev } from '../sys/io.js';
 import { POLLIN, POLLOUT, poller, type Registration } from '../sys/poller.js';
+import { EMFILE, MAX_PASSED, receiveWith, sendWith } from '../sys/rights.js';
+import { AF_UNIX, localEndpoint, peerUser } from '../sys/socket.js';
 import { Ending } from './ending.js';
 import { errorName, TransportError } from './error.js';
 import { BACKLOG, LINGER, type StreamOptions } from './stream.js';
@@ -8,6 +10,9 @@ import type { Receiver, Transport } from './transport.js';
 
 /** Bytes that are read for one event before others have their turn. */
 const READ_BOUND = 4 * 1024 * 1024;
+
+/** Descriptors that a peer may pass before anybody takes one: more than that are of no answer. */
+const MAX_RECEIVED = 1024;
 
 /** In the place of a part that has been written. */
 const NOTHING = new Uint8Array(0);
@@ -19,6 +24,8 @@ const NOTHING = new Uint8Array(0);
  */
 export class PolledTransport implements Transport {
   readonly name: string;
+  readonly passes: boolean;
+  readonly takes: boolean;
   /** Whoever made it hears of its end too. */
   onEnd: (() => void) | undefined;
   readonly #readFd: number;
@@ -36,6 +43,10 @@ export class PolledTransport implements Transport {
   readonly #sents: ((() => void) | undefined)[] = [];
   #head = 0;
   #skip = 0;
+  /** Descriptors that leave with the first byte of a part. */
+  readonly #passed = new Map<Uint8Array, readonly number[]>();
+  /** Descriptors that have come; undefined where none are taken. */
+  readonly #received: number[] | undefined;
   #waiting = 0;
   #held = false;
   #scheduled = false;
@@ -55,6 +66,10 @@ export class PolledTransport implements Transport {
     this.#linger = options.linger ?? LINGER;
     try {
       this.#socket = readFd === writeFd && fstatSync(readFd).isSocket();
+      const local = this.#socket && localEndpoint(readFd)?.family === AF_UNIX;
+      this.passes = local && peerUser(readFd) === 0;
+      this.takes = local && options.descriptors === true;
+      this.#received = this.takes ? [] : undefined;
       setNonblocking(readFd);
       this.#reading = poller().add(readFd, 0, this.#ready);
       if (readFd === writeFd) {
@@ -75,10 +90,14 @@ export class PolledTransport implements Transport {
     this.#watch();
   }
 
-  send(parts: readonly Uint8Array[], sent?: () => void): boolean {
-    if (this.#closing || this.#ending.over) return false;
+  send(parts: readonly Uint8Array[], sent?: () => void, descriptors?: readonly number[]): boolean {
+    if (this.#closing || this.#ending.over) {
+      for (const fd of descriptors ?? []) close(fd);
+      return false;
+    }
     let left = parts.length;
     if (left === 0) sent?.();
+    if (descriptors !== undefined) this.#pass(parts, descriptors);
     for (const part of parts) {
       this.#parts.push(part);
       this.#sents.push(--left === 0 ? sent : undefined);
@@ -92,8 +111,29 @@ export class PolledTransport implements Transport {
     return !this.#held;
   }
 
+  #pass(parts: readonly Uint8Array[], descriptors: readonly number[]): void {
+    const [first] = parts;
+    if (first === undefined || first.length === 0 || descriptors.length > MAX_PASSED || !this.passes) {
+      for (const fd of descriptors) close(fd);
+      throw new RangeError(`${descriptors.length} descriptors cannot be passed on ${this.name}`);
+    }
+    this.#passed.set(first, descriptors);
+  }
+
+  takeDescriptor(): number | undefined {
+    return this.#received?.shift();
+  }
+
   copyQueued(): void {
-    for (let index = this.#head; index < this.#parts.length; index++) this.#parts[index] = (this.#parts[index] as Uint8Array).slice();
+    for (let index = this.#head; index < this.#parts.length; index++) {
+      const part = this.#parts[index] as Uint8Array;
+      const copy = part.slice();
+      this.#parts[index] = copy;
+      const descriptors = this.#passed.get(part);
+      if (descriptors === undefined) continue;
+      this.#passed.delete(part);
+      this.#passed.set(copy, descriptors);
+    }
   }
 
   pause(): void {
@@ -144,12 +184,20 @@ export class PolledTransport implements Transport {
     let bound = READ_BOUND;
     while (!this.#paused && !this.#closing && !this.#ending.over && bound > 0) {
       const target = receiver.target();
-      const count = read(this.#readFd, target);
+      const received = this.#received;
+      const held = received?.length;
+      const count = received === undefined ? read(this.#readFd, target) : receiveWith(this.#readFd, target, received);
       if (count > 0) {
+        // What descriptors come with is given by itself.
+        const apart = received !== undefined && received.length !== held;
+        if (apart && received.length > MAX_RECEIVED) {
+          this.#failed('recvmsg', EMFILE);
+          return;
+        }
         bound -= count;
         receiver.filled(count);
         // A stream that gave less than it might has no more for now; if it has, the next round tells.
-        if (count < target.length) return;
+        if (count < target.length && !apart) return;
       } else if (count === EAGAIN) {
         return;
       } else if (count !== EINTR) {
@@ -186,8 +234,7 @@ export class PolledTransport implements Transport {
 
   #write(): void {
     while (this.#head < this.#parts.length) {
-      const parts = this.#head === 0 ? this.#parts : this.#parts.slice(this.#head, this.#head + MAX_VECTOR);
-      const count = writev(this.#writeFd, parts, this.#skip);
+      const count = this.#passed.size === 0 ? this.#writeSome() : this.#passSome();
       if (count >= 0) {
         this.#wrote(count);
         if (this.#ending.over) return;
@@ -210,6 +257,27 @@ export class PolledTransport implements Transport {
       this.#held = false;
       this.#receiver?.drained();
     }
+  }
+
+  #writeSome(): number {
+    const parts = this.#head === 0 ? this.#parts : this.#parts.slice(this.#head, this.#head + MAX_VECTOR);
+    return writev(this.#writeFd, parts, this.#skip);
+  }
+
+  /** Writes up to the next part that has descriptors; with those of the first, if it has any. */
+  #passSome(): number {
+    const parts = this.#parts.slice(this.#head, this.#head + MAX_VECTOR);
+    const next = parts.findIndex((part, index) => index > 0 && this.#passed.has(part));
+    if (next > 0) parts.length = next;
+    const [first = NOTHING] = parts;
+    const descriptors = this.#passed.get(first);
+    if (descriptors === undefined) return writev(this.#writeFd, parts, this.#skip);
+    const count = sendWith(this.#writeFd, parts, this.#skip, descriptors);
+    if (count > 0) {
+      this.#passed.delete(first);
+      for (const fd of descriptors) close(fd);
+    }
+    return count;
   }
 
   #wrote(count: number): void {
@@ -267,6 +335,9 @@ export class PolledTransport implements Transport {
     this.#parts.length = 0;
     this.#sents.length = 0;
     this.#head = 0;
+    for (const descriptors of this.#passed.values()) for (const fd of descriptors) close(fd);
+    this.#passed.clear();
+    for (const fd of this.#received?.splice(0) ?? []) close(fd);
     this.#ending.end(error);
     this.onEnd?.();
   }

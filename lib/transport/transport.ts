@@ -30,14 +30,22 @@ export interface Transport {
   readonly name: string;
   /** The largest frame it can carry, in bytes, where there is such a limit (virtqueues have one). */
   readonly maxFrame?: number;
+  /** Whether descriptors can be passed to the peer, which is trusted with what this process has open: a unix socket of root's on this host. */
+  readonly passes?: boolean;
+  /** Whether descriptors that the peer passes are taken (`takeDescriptor`); else they are closed unseen. */
+  readonly takes?: boolean;
   /** Begins to deliver. Called once, before anything is sent. */
   start(receiver: Receiver): void;
   /**
    * Queues the parts, in order, as one message. The parts belong to the transport until it calls `sent` (or until `closed`);
    * nobody may write to them before. Returns false when its backlog has passed its bound: the caller then holds
    * back until `drained`. What was passed is queued all the same. After the end it is ignored.
+   *
+   * `descriptors`, only where `passes`: reach the peer no later than the first byte. They are the transport's, which closes its own in any case.
    */
-  send(parts: readonly Uint8Array[], sent?: () => void): boolean;
+  send(parts: readonly Uint8Array[], sent?: () => void, descriptors?: readonly number[]): boolean;
+  /** The first of the descriptors that have come and that nobody has taken; the caller's, who closes it. */
+  takeDescriptor?(): number | undefined;
   /**
    * Makes copies of the parts that are not written yet, which are their owners' again from then on. Only where a transport can do that while the stream
    * goes on.

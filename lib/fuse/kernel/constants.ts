@@ -35,6 +35,8 @@ export const FOPEN_CACHE_DIR = 1 << 3;
 export const FOPEN_STREAM = 1 << 4;
 export const FOPEN_NOFLUSH = 1 << 5;
 export const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
+/** Reads, writes and mappings go to a file that was registered as the backing one, and none of them comes here. */
+export const FOPEN_PASSTHROUGH = 1 << 7;
 
 /** INIT flags. */
 export const INIT_ASYNC_READ = 1 << 0;
@@ -67,6 +69,7 @@ export const INIT_EXT = 1 << 30;
 export const INIT2_CREATE_SUPP_GROUP = 1 << 2;
 export const INIT2_HAS_EXPIRE_ONLY = 1 << 3;
 export const INIT2_DIRECT_IO_ALLOW_MMAP = 1 << 4;
+export const INIT2_PASSTHROUGH = 1 << 5;
 
 export const GETATTR_FH = 1 << 0;
 export const LK_FLOCK = 1 << 0;

@@ -25,6 +25,8 @@ export interface InitOptions {
   explicitInvalidation: boolean;
   /** The kernel may keep link targets. */
   cacheSymlinks: boolean;
+  /** Files may be backed by others of this host (FOPEN_PASSTHROUGH), which write-back excludes. */
+  passthrough?: boolean;
   /** Directories are listed with attributes: never, when the kernel thinks it useful, or always. */
   readdirplus: 'never' | 'auto' | 'always';
 }
@@ -70,7 +72,9 @@ export function negotiate(request: InitRequest, options: InitOptions): InitReply
   if (options.readdirplus !== 'never') wanted |= c.INIT_DO_READDIRPLUS;
   if (options.readdirplus === 'auto') wanted |= c.INIT_READDIRPLUS_AUTO;
   // So that a file read past the cache can still be mapped shared.
-  const flags2 = request.flags2 & c.INIT2_DIRECT_IO_ALLOW_MMAP;
+  let wanted2 = c.INIT2_DIRECT_IO_ALLOW_MMAP;
+  if (options.passthrough && !options.writeback) wanted2 |= c.INIT2_PASSTHROUGH;
+  const flags2 = request.flags2 & wanted2;
   return {
     minor: Math.min(request.minor, c.KERNEL_MINOR),
     maxReadahead: options.maxReadahead,
@@ -95,5 +99,7 @@ export function putInit(to: Encoder, reply: InitReply): void {
   to.u16(reply.maxPages);
   to.u16(0);
   to.u32(reply.flags2);
-  to.zeros(28);
+  // How many file systems may lie one over the other down to a backing file: it is on one that lies over none, so that an overlay can still lie over this mount.
+  to.u32((reply.flags2 & c.INIT2_PASSTHROUGH) !== 0 ? 1 : 0);
+  to.zeros(24);
 }

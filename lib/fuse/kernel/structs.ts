@@ -225,6 +225,8 @@ export interface OpenReply {
   fh: number;
   /** FOPEN_* bits. */
   flags: number;
+  /** With FOPEN_PASSTHROUGH: the number that the backing file was registered under. */
+  backing?: number;
 }
 
 /** struct fuse_file_lock. `end` is the last byte; OFFSET_MAX for the end of the file. */
@@ -287,7 +289,7 @@ export function putEntry(to: Encoder, reply: EntryReply): void {
 export function putOpen(to: Encoder, reply: OpenReply): void {
   to.u64(reply.fh);
   to.u32(reply.flags);
-  to.u32(0);
+  to.u32(reply.backing ?? 0);
 }
 
 /** struct fuse_statx_out: basic fields and the birth time. */

@@ -1,15 +1,19 @@
-import { ORDERED_XATTR, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
+import { DESCRIPTOR_XATTR, NOFID, ORDERED_XATTR, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
 import { encodeText, textBytes } from '../../protocol/text.js';
+import type { Connection } from '../connection.js';
 import { failure, isPending } from '../errors.js';
 import { Fid, type Xattr } from '../fids.js';
 import { checkTarget } from '../names.js';
+import type { Request } from '../request.js';
 import { demandWritable, empty, type Handler } from './handler.js';
 
 /** xattr(7): the longest name, in bytes. */
 const XATTR_NAME_MAX = 255;
 
-export const Txattrwalk: Handler<'Txattrwalk'> = ({ fids, workload }, request, { fid: number, newfid, name }) => {
+export const Txattrwalk: Handler<'Txattrwalk'> = (connection, request, { fid: number, newfid, name }) => {
+  const { fids, workload } = connection;
   const fid = request.use(fids, number);
+  if (name === DESCRIPTOR_XATTR && newfid === NOFID) return lend(connection, request, fid);
   if (fid.xattr !== undefined || newfid === number) throw failure('EINVAL');
   if (name !== '') checkXattrName(name);
   fids.demandXattrRoom(0);
@@ -42,6 +46,16 @@ export const Txattrwalk: Handler<'Txattrwalk'> = ({ fids, workload }, request, {
     return undo(error);
   }
 };
+
+/** Has the reply take along the descriptor of an open fid. Whoever has one may do to the file what his own rights allow, so it is nothing for a read-only export. */
+function lend({ passes }: Connection, request: Request, { file, attached }: Fid): { size: number } {
+  if (!passes || attached.exported.readonly) throw failure('EOPNOTSUPP');
+  if (file === undefined) return { size: 0 };
+  const fd = file.lend?.();
+  if (fd === undefined) throw failure('EOPNOTSUPP');
+  request.descriptor = fd;
+  return { size: 1 };
+}
 
 /** As listxattr(2) gives them: each name with a NUL behind it. */
 function joined(names: readonly string[]): Uint8Array {

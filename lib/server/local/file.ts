@@ -2,6 +2,7 @@ import { L_O_ACCMODE, L_O_RDONLY, L_O_WRONLY } from '../../protocol/constants.js
 import type { Attributes, LockRange, SetAttributes } from '../../protocol/types.js';
 import { closeNow, EAGAIN, EOPNOTSUPP, readCached } from '../../sys/files.js';
 import { O_CLOEXEC, O_PATH } from '../../sys/flags.js';
+import { duplicate } from '../../sys/io.js';
 import type { Op } from '../../sys/op.js';
 import type { Awaitable, BackendFile, Caller } from '../backend.js';
 import { openFiles } from '../descriptors.js';
@@ -161,6 +162,13 @@ export class LocalFile extends Opened {
   #here(): boolean {
     const { device } = this.node;
     return !device.volatile && device.here(Date.now());
+  }
+
+  /** None of what may hang: whoever has it might wait where it must not. */
+  lend(): number | undefined {
+    if (!this.node.tree.lends || !this.#here()) return undefined;
+    const fd = duplicate(this.opened());
+    return fd < 0 ? undefined : fd;
   }
 
   read(buffer: Uint8Array, offset: number): Awaitable<number> {

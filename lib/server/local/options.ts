@@ -26,6 +26,11 @@ export interface LocalOptions {
    * and are not open, which cannot be found again. A quarter of what the process may have, unless given.
    */
   descriptors?: number;
+  /**
+   * Whether root's clients on this host may have the descriptors of open files over a unix socket, and so need not ask for content (DESCRIPTOR_XATTR). Default:
+   * true, unless the export is read-only.
+   */
+  lend?: boolean;
   /** Where system calls are made: `auto` here unless they may block, `always` on other threads. */
   background?: 'auto' | 'always';
   /**
@@ -46,6 +51,7 @@ export interface Settings {
   dmode: number;
   multidevs: MultiDevices;
   descriptors: number;
+  lend: boolean;
   background: 'auto' | 'always';
   /** Names from the export's root to each. */
   except: readonly (readonly string[])[];
@@ -84,6 +90,7 @@ export function settle(path: string, options: LocalOptions, limit: number): Sett
     dmode: options.dmode ?? 0o700,
     multidevs,
     descriptors: Math.max(64, options.descriptors ?? Math.min(65536, Math.floor(limit / 4))),
+    lend: (options.lend ?? true) && options.readonly !== true,
     background: options.background ?? 'auto',
     except: (options.except ?? []).map((one) => namesBelow(path, one)).filter((names) => names.length > 0),
     warn: options.warn ?? (() => {}),

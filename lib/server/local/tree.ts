@@ -87,6 +87,11 @@ export class Tree {
     if (this.#settings.readonly) throw failure('EROFS');
   }
 
+  /** Whether clients may have descriptors of its open files. */
+  get lends(): boolean {
+    return this.#settings.lend;
+  }
+
   /** A node of this export: EXDEV for any other. */
   own(node: BackendNode): LocalNode {
     if (!(node instanceof LocalNode) || node.tree !== this) throw failure('EXDEV');

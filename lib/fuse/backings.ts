@@ -1,0 +1,109 @@
+import { closeSync } from 'node:fs';
+import debug from 'debug';
+import { descriptorOf, type Fid, type RequestOptions } from '../client/index.js';
+import { S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
+import type { FileHandle } from './handles.js';
+import type { Node } from './nodes.js';
+import type { Ordered } from './ordered.js';
+
+const trace: (format: string, ...values: unknown[]) => void = debug('ninep:fuse');
+
+/** Where the kernel keeps backing files. */
+export interface BackingRegistry {
+  /** Registers what a descriptor has open, which may be closed then: a number over 0, or an error number negated. */
+  open(fd: number): number;
+  /** Files that were opened with the number keep what they have. */
+  close(backing: number): void;
+}
+
+/** A backing file, and the open handles that have it. */
+export interface Backing {
+  readonly number: number;
+  users: number;
+}
+
+/**
+ * Files of a server on this host whose content the kernel reads and writes by itself, through the descriptor that the server has them open by
+ * (FOPEN_PASSTHROUGH): no request for content leaves the kernel any more, and its page cache is the very one the server's other users have.
+ *
+ * The kernel wants all that is open of one inode to be backed by the same file, or none of it (fuse_file_io_open): the first handle decides, for as long as
+ * any is left.
+ */
+export class Backings {
+  readonly #ordered: Ordered;
+  /** Set by who has a kernel that knows of it. */
+  registry: BackingRegistry | undefined;
+
+  constructor(ordered: Ordered) {
+    this.#ordered = ordered;
+  }
+
+  /**
+   * Asks for the descriptor of a fid that is being opened; `node` is undefined for what is being made. Undefined where it would be no good. It may be sent along
+   * with the open. Never rejects.
+   */
+  ask(node: Node | undefined, fid: Fid, options: RequestOptions): Promise<number | undefined> | undefined {
+    if (this.registry === undefined || !this.#ordered.lends) return undefined;
+    if (node !== undefined && (node.backing !== undefined || !mayBeBacked(node))) return undefined;
+    return descriptorOf(fid, options).catch((error: unknown) => {
+      trace('no descriptor: %s', error);
+      return undefined;
+    });
+  }
+
+  /** The backing file for a handle that was just opened: the one its node has, or what was asked for; 0 where it is to have none. */
+  async take(node: Node, handle: FileHandle, asked: Promise<number | undefined> | undefined, writes: boolean): Promise<number> {
+    const fd = asked === undefined ? undefined : await asked;
+    try {
+      if (node.backing === undefined && fd !== undefined && mayBeBacked(node, handle)) this.#register(node, fd);
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+    const { backing } = node;
+    if (backing === undefined) return 0;
+    backing.users++;
+    handle.backing = backing;
+    handle.behind = false;
+    if (writes) {
+      // What was cached before is compared with what it is by then.
+      node.seen = undefined;
+      node.unseenWriters++;
+      handle.writesUnseen = true;
+    }
+    return backing.number;
+  }
+
+  /** What was asked for is not needed: the open has failed. */
+  drop(asked: Promise<number | undefined> | undefined): void {
+    void asked?.then((fd) => {
+      if (fd !== undefined) closeSync(fd);
+    });
+  }
+
+  #register(node: Node, fd: number): void {
+    const number = this.registry?.open(fd) ?? 0;
+    if (number > 0) node.backing = { number, users: 0 };
+    else trace('no backing file: %d', number);
+  }
+
+  /** A handle is released. */
+  release(node: Node, handle: FileHandle): void {
+    const { backing } = handle;
+    if (backing === undefined) return;
+    handle.backing = undefined;
+    if (handle.writesUnseen) node.unseenWriters--;
+    if (--backing.users > 0) return;
+    node.backing = undefined;
+    this.registry?.close(backing.number);
+  }
+}
+
+/**
+ * Whether nothing else that is open of a file stands against it. The kernel cannot take setuid and setgid from what is written past everybody, so
+ * files with them are not.
+ */
+function mayBeBacked(node: Node, but?: FileHandle): boolean {
+  if ((node.mode & S_IFMT) !== S_IFREG || (node.mode & (S_ISUID | S_ISGID)) !== 0) return false;
+  for (const handle of node.handles ?? []) if (handle !== but && handle.backing === undefined) return false;
+  return true;
+}
