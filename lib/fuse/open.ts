@@ -81,13 +81,15 @@ export function createFlags(bridge: Bridge, wire: number): number {
 
 /** What the kernel is told of a handle: to go to the backing file, if one was to be had, or else `flags`. */
 export async function howToOpen(
-  { backings }: Bridge,
+  bridge: Bridge,
   handle: FileHandle,
   asked: Promise<number | undefined> | undefined,
   flags: number,
 ): Promise<Pick<OpenReply, 'flags' | 'backing'>> {
   const writes = (handle.flags & L_O_ACCMODE) !== L_O_RDONLY;
-  const backing = await backings.take(handle.node, handle, asked, writes);
+  const backing = await bridge.backings.take(handle.node, handle, asked, writes);
+  // Whatever was seen of it may be written over from now on.
+  if (handle.writesUnseen) bridge.changed(handle.node);
   handle.cached = backing === 0 && (flags & FOPEN_DIRECT_IO) === 0;
   if (backing === 0) return { flags };
   // The kernel refuses any other flag beside it (FOPEN_PASSTHROUGH_MASK).
