@@ -36,7 +36,7 @@ export const serve: CommandModule<object, ServeArguments> = {
         array: true,
         nargs: 1,
         describe:
-          'DIR, and behind commas: aname=NAME, security_model=passthrough (or mapped-xattr, mapped-file, none), readonly=on, fmode=0640, dmode=0750, multidevs=remap (or forbid, warn)',
+          'DIR, and behind commas: aname=NAME, security_model=passthrough (or mapped-xattr, mapped-file, none), readonly=on, fmode=0640, dmode=0750, multidevs=remap (or forbid, warn), lend=on (or off)',
       })
       .option('fsdev', { type: 'string', array: true, nargs: 1, describe: "the same in QEMU's words: local,id=…,path=…,security_model=…" })
       .option('listen', {

@@ -33,9 +33,15 @@ export class Backings {
   readonly #ordered: Ordered;
   /** Set by who has a kernel that knows of it. */
   registry: BackingRegistry | undefined;
+  #count = 0;
 
   constructor(ordered: Ordered) {
     this.#ordered = ordered;
+  }
+
+  /** Backing files there are. */
+  get count(): number {
+    return this.#count;
   }
 
   /**
@@ -82,8 +88,12 @@ export class Backings {
 
   #register(node: Node, fd: number): void {
     const number = this.registry?.open(fd) ?? 0;
-    if (number > 0) node.backing = { number, users: 0 };
-    else trace('no backing file: %d', number);
+    if (number <= 0) {
+      trace('no backing file: %d', number);
+      return;
+    }
+    node.backing = { number, users: 0 };
+    this.#count++;
   }
 
   /** A handle is released. */
@@ -94,6 +104,7 @@ export class Backings {
     if (handle.writesUnseen) node.unseenWriters--;
     if (--backing.users > 0) return;
     node.backing = undefined;
+    this.#count--;
     this.registry?.close(backing.number);
   }
 }

@@ -101,6 +101,8 @@ export interface MountCounters {
   pinned: number;
   openFiles: number;
   openDirectories: number;
+  /** Files that are open and whose content the kernel reads and writes by itself (`passthrough`). */
+  backed: number;
 }
 
 /** A mounted tree, served by this process until it is unmounted. */
@@ -281,7 +283,7 @@ class BridgedMount implements Mount {
   }
 
   counters(): MountCounters {
-    const { tree, files, directories } = this.#bridge;
+    const { tree, files, directories, backings } = this.#bridge;
     return {
       requests: this.#counts.requests(),
       pending: this.#counts.pending(),
@@ -289,6 +291,7 @@ class BridgedMount implements Mount {
       pinned: tree.pinned,
       openFiles: files.size,
       openDirectories: directories.size,
+      backed: backings.count,
     };
   }
 

@@ -40,7 +40,7 @@ describe('-o', () => {
     const request = applied(
       'tcp://h/',
       'ro,noexec,nodev,nosuid,noatime,nosymfollow,sync',
-      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency',
+      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency,passthrough=off',
     );
     expect(request.mount).toEqual({
       readonly: true,
@@ -56,6 +56,7 @@ describe('-o', () => {
       attrTimeout: 2500,
       birthTimes: true,
       lowLatency: true,
+      passthrough: false,
     });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);
@@ -66,9 +67,12 @@ describe('-o', () => {
     expect(() => applied('tcp://h/', 'remount,ro')).toThrow('-o remount: what is mounted stays as it is');
   });
 
-  it.each(['nonsense', 'msize', 'msize=many', 'cache=much', 'locks=some', 'allow_other=perhaps', 'access=nobody'])('refuses %s', (text) => {
-    expect(() => applied('tcp://h/', text)).toThrow(/./);
-  });
+  it.each(['nonsense', 'msize', 'msize=many', 'cache=much', 'locks=some', 'allow_other=perhaps', 'passthrough=some', 'access=nobody'])(
+    'refuses %s',
+    (text) => {
+      expect(() => applied('tcp://h/', text)).toThrow(/./);
+    },
+  );
 });
 
 describe('SIGINT while connecting', () => {

@@ -14,10 +14,12 @@ import { TemporaryDirectory } from '../support/temporary.js';
 describe('exports on the command line', () => {
   it('are a directory with options, or in the words of QEMU', () => {
     expect(parseExport('/srv/data')).toEqual({ path: '/srv/data', aname: '/srv/data', options: {} });
-    expect(parseExport('/srv/data,security_model=mapped-xattr,readonly=on,aname=data,fmode=0640,dmode=750,multidevs=warn')).toEqual({
+    expect(
+      parseExport('/srv/data,security_model=mapped-xattr,readonly=on,aname=data,fmode=0640,dmode=750,multidevs=warn,lend=off'),
+    ).toEqual({
       path: '/srv/data',
       aname: 'data',
-      options: { securityModel: 'mapped-xattr', readonly: true, fmode: 0o640, dmode: 0o750, multidevs: 'warn' },
+      options: { securityModel: 'mapped-xattr', readonly: true, fmode: 0o640, dmode: 0o750, multidevs: 'warn', lend: false },
     });
     expect(parseExport('/with,,comma,aname=x')).toMatchObject({ path: '/with,comma', aname: 'x' });
     expect(parseExport('/x,readonly')).toMatchObject({ options: { readonly: true } });

@@ -21,7 +21,8 @@ export interface Mounted extends AsyncDisposable {
 
 export type ServerName = 'diod' | 'passthrough' | 'mapped-xattr' | 'mapped-file' | 'none';
 
-export async function mounted(server: ServerName, options: MountOptions = {}): Promise<Mounted> {
+/** `descriptors`: whether the client takes those of open files, so that the kernel can have their content by itself. */
+export async function mounted(server: ServerName, options: MountOptions = {}, descriptors = false): Promise<Mounted> {
   const root = new TemporaryDirectory('mounted');
   await chmod(root.path, 0o755);
   const source = root.join('source');
@@ -31,7 +32,7 @@ export async function mounted(server: ServerName, options: MountOptions = {}): P
   await mkdir(directory);
   const running = server === 'diod' ? await diod(source) : await serve(`${source},security_model=${server},aname=tree`);
   const address = running.address(server === 'diod' ? source : 'tree');
-  const client = await connect(address, { polled: true });
+  const client = await connect(address, { polled: true, descriptors });
   const mounting = await mount(client, directory, options);
   const release = async (): Promise<void> => {
     await mounting.unmount();

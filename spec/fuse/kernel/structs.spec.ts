@@ -201,6 +201,12 @@ test('only what the kernel offers is taken up', () => {
   const reply = negotiate(request, options);
   expect(reply).toMatchObject({ minor: 41, maxPages: 256, maxWrite: 1 << 20 });
   expect(encoded((to) => putInit(to, reply)).length).toBe(64);
+  // flags2 has FUSE_PASSTHROUGH at bit 37 - 32; max_stack_depth follows it.
+  const backed = negotiate(request, { ...options, writeback: false, passthrough: true });
+  expect([reply, backed].map(({ flags2 }) => flags2 & (1 << 5))).toEqual([0, 1 << 5]);
+  expect(negotiate(request, { ...options, passthrough: true }).flags2 & (1 << 5)).toBe(0);
+  expect(negotiate({ ...request, flags2: 0 }, { ...options, writeback: false, passthrough: true }).flags2).toBe(0);
+  expect([reply, backed].map((one) => encoded((to) => putInit(to, one)).readUInt32LE(36))).toEqual([0, 1]);
   expect(negotiate({ ...request, flags: 0, flags2: 0, minor: 31 }, options)).toMatchObject({ flags: 0, flags2: 0, minor: 31 });
   const plain = negotiate(request, {
     ...options,
