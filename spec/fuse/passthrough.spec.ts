@@ -106,6 +106,22 @@ END
     await shells.tell('ls -l >/dev/null; exec 3>&- 4>&-; echo 4567890 >> f7; [ "$(stat -c %s f7)" = 10 ]');
   });
 
+  test.runIf(knows)('what was seen before a write that nobody here sees is not told after it', { timeout }, async () => {
+    await using at = await backed({ entryTimeout: 60_000, attrTimeout: 60_000 });
+    await shell('cd "$1"; for n in $(seq 40); do echo > f$n; ln f$n g$n; ln f$n h$n; done', [at.source]);
+    await using shells = await holder(at.directory);
+    // An open sees the attributes, and tells them to who asks next.
+    await shells.tell('[ -f f1 ] && [ -f f2 ]');
+    await shells.tell(
+      'python3 -c \'import os; fd = os.open("f1", os.O_RDWR); os.pwrite(fd, b"12345", 0); exit(os.fstat(fd).st_size != 5)\'',
+    );
+    // Who looks at some names of a directory is told of the others from what was seen of all of them: other names of the same files.
+    await shells.tell('exec 3>>f2; for n in $(seq 3 40); do [ -f f$n ]; done');
+    await shells.tell('echo 123 >&3; [ "$(stat -c %s g2)" = 5 ]');
+    await shells.tell('echo 123 >&3; exec 3>&-; [ "$(stat -c %s h2)" = 9 ]');
+    expect(at.mount.counters().requests).not.toHaveProperty('write');
+  });
+
   test.runIf(knows)('what was cached before is not shown any more', { timeout }, async () => {
     await using at = await backed();
     await using plain = await mounted('passthrough');
