@@ -86,11 +86,17 @@ for (const kind of KINDS) {
   });
 }
 
-for (const cache of ['none', 'open', 'loose'] as const) {
-  requires('own mount')(`random work in a mount, cache=${cache}`, () => {
+for (const [cache, passthrough] of [
+  ['none', 'off'],
+  ['open', 'off'],
+  ['open', 'on'],
+  ['loose', 'off'],
+] as const) {
+  if (passthrough === 'on' && !isRoot) continue;
+  requires('own mount')(`random work in a mount, cache=${cache}${passthrough === 'on' ? ', past it' : ''}`, () => {
     let mount: Mounted | undefined;
     beforeAll(async () => {
-      mount = await mounted(plain, '--cache', cache);
+      mount = await mounted(plain, '--cache', cache, '-o', `passthrough=${passthrough}`);
     }, 120_000);
     afterAll(() => mount?.release(), 120_000);
 
