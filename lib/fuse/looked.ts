@@ -5,6 +5,8 @@ import type { Node } from './nodes.js';
 const MOST = 64;
 /** A look-up by the same thread so shortly before an open belongs to it, in ms. */
 const SAME_OPEN = 5;
+/** By then, in ms, a thread that has looked a file up to open it will have done so. */
+const OPENED = 100;
 /** How old attributes seen by an open may be when the kernel asks for them, in ms: far less than it may believe them. */
 const SAME_STAT = 20;
 
@@ -38,6 +40,14 @@ export class Looked {
     if (look === undefined) return undefined;
     this.#byThread.delete(pid);
     return look.node === node && performance.now() - look.at < SAME_OPEN ? look.attributes : undefined;
+  }
+
+  /** Whether a thread has looked the node up and may be about to open it. */
+  isExpected(node: Node): boolean {
+    if (this.#byThread.size === 0) return false;
+    const now = performance.now();
+    for (const look of this.#byThread.values()) if (look.node === node && now - look.at < OPENED) return true;
+    return false;
   }
 
   /** Somebody who was about, and asked at `asked`, saw this, or has asked for it. */

@@ -127,9 +127,11 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     request: Request,
   ): Promise<Opening> {
     const o = request.options;
-    const own = tree.takeOwn(node, user);
+    // Others who have looked it up need its fid as well: what replaces files all the time would have them find another one by the name, again and again.
+    const others = bridge.looked.isExpected(node) && node.pins?.has(user) === true;
+    const own = others ? undefined : tree.takeOwn(node, user);
     const link = node.links[node.links.length - 1];
-    if (own === undefined && link !== undefined) return byName(node, link, wire, look, size, user, request);
+    if (own === undefined && !others && link !== undefined) return byName(node, link, wire, look, size, user, request);
     const { pin, done } = own === undefined ? await bridge.clone(node, user, o) : { pin: own, done: undefined };
     let asked: Opening['asked'];
     try {

@@ -220,6 +220,23 @@ describe('an open that fails', () => {
   }
 });
 
+for (const ordered of [false, true]) {
+  test(`whoever has looked a name up opens what it led to then, though others do so too and it is replaced; order kept: ${ordered}`, async () => {
+    await using world = await Kernelless.begin({}, ordered);
+    const threads = [11, 12, 13];
+    const ids = [];
+    for (const thread of threads) ids.push((await world.lookup('f', thread)).nodeid);
+    await world.bridge.client.root.unlinkat('f');
+    world.tree.writeFile('f', 'another');
+    for (const [index, thread] of threads.entries()) {
+      const nodeid = ids[index] as number;
+      const { fh } = await world.open(nodeid, RDONLY, thread);
+      expect(await world.read(nodeid, fh)).toBe('content');
+      await world.release(nodeid, fh);
+    }
+  });
+}
+
 test('what is opened is the file that was meant, on a server that tells only then', async () => {
   await using world = await Kernelless.begin();
   const { nodeid } = await world.lookup('f');
