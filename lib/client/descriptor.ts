@@ -1,11 +1,13 @@
 import { closeSync } from 'node:fs';
 import { DESCRIPTOR_XATTR, NOFID } from '../protocol/constants.js';
+import { ErrnoError } from '../protocol/error.js';
 import type { Fid } from './fid.js';
 import type { RequestOptions } from './verbs.js';
 
 /**
  * The descriptor that our own server has this open fid open by, passed over a unix socket: the caller's, who closes it (DESCRIPTOR_XATTR). The client's
- * connection must have been made with `polled` and `descriptors`. EOPNOTSUPP, or whatever another server says of an attribute it does not have, where there is none.
+ * connection must have been made with `polled` and `descriptors`. EOPNOTSUPP, or whatever another server says of an attribute it does not have, where there is none;
+ * EBADF where the fid is not open.
  */
 export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number> {
   let descriptor = -1;
@@ -23,7 +25,10 @@ export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number
       },
     )
     .then(
-      () => descriptor,
+      () => {
+        if (descriptor < 0) throw new ErrnoError('EBADF', { syscall: 'Txattrwalk' });
+        return descriptor;
+      },
       (error: unknown) => {
         over = true;
         throw error;

@@ -19,8 +19,8 @@ export interface CallOptions<N extends TName = TName> {
    */
   late?: Done<N> | undefined;
   /**
-   * The reply comes with a descriptor, which is called with it; the descriptor is whose this is, who closes it, also where the request was given up meanwhile.
-   * EOPNOTSUPP instead of the reply where none has come.
+   * For a Txattrwalk whose reply says, by a size other than 0, that a descriptor comes with it: is called with that; the descriptor is whose this is, who closes
+   * it, also where the request was given up meanwhile. EOPNOTSUPP instead of the reply where none has come.
    */
   descriptor?: ((fd: number) => void) | undefined;
   /** The server may wait with the answer for somebody else, for ever: the end of the conversation does not wait for it. */

@@ -20,6 +20,14 @@ export function replyIn(call: Call, codec: Codec, frame: Uint8Array, name: Messa
   return reply;
 }
 
+/**
+ * Whether a reply says that a descriptor comes with it (DESCRIPTOR_XATTR). One that does not has none of those that have come already: they are other replies',
+ * which may have arrived with it.
+ */
+export function bringsDescriptor(reply: Reply<TName>): boolean {
+  return 'size' in reply && reply.size > 0;
+}
+
 /** What a reply that could not be decoded means to who asked, where it is an answer all the same; else throws it again. */
 export function answering({ name }: Call, problem: unknown): Error {
   if (!(problem instanceof ProtocolError) || problem.answer === undefined) throw problem;

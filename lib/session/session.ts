@@ -12,7 +12,7 @@ import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionOptions } from './options.js';
 import { whileHeard } from './parting.js';
-import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
+import { answering, bringsDescriptor, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
 import { partsOf } from './request.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
@@ -308,7 +308,7 @@ export class Session implements Receiver, FrameHandler {
       try {
         const granted = replyIn(call, this.#codec, frame, name);
         const { options } = call;
-        if (options?.descriptor !== undefined) options.descriptor(this.#descriptor(call));
+        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(this.#descriptor(call));
         reply = granted;
       } catch (problem) {
         error = answering(call, problem);
