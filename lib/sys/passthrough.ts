@@ -1,7 +1,10 @@
+import { O_CLOEXEC, O_PATH } from './flags.js';
+import { close } from './io.js';
 import { check, declare, lazy, outcome } from './libc.js';
 
 /** Backing files of a FUSE connection (linux/fuse.h). The numbers of the requests are those of all architectures but MIPS, PowerPC and SPARC. */
 const calls = lazy(() => ({
+  open: declare<(path: string, flags: number) => number>('int open(const char *, int, ...)'),
   ioctl: declare<(fd: number, request: number, argument: Uint32Array) => number>('int ioctl(int, unsigned long, void *)'),
   capget: declare<(header: Uint32Array, data: Uint32Array) => number>('int capget(void *, void *)'),
   capset: declare<(header: Uint32Array, data: Uint32Array) => number>('int capset(void *, void *)'),
@@ -30,11 +33,24 @@ const capabilities = lazy(() => {
   return { header, own, fewer };
 });
 
+/** O_PATH descriptors are refused so by kernels before 6.12. */
+const EBADF = -9;
+
 /**
  * Registers what `fd` has open as a backing file of the connection of the device `fuse`; `fd` may be closed then. The number (over 0) to name it by,
  * or an error number negated: EPERM without CAP_SYS_ADMIN, EOPNOTSUPP for what is no regular file, ELOOP for one that lies over another file system.
  */
 export function openBacking(fuse: number, fd: number): number {
+  // The kernel keeps what it is given, for as long as anybody has the file open, and needs no more of it than what file it is. The open file of `fd` itself
+  // would stay a writer after its owner has closed it, and no program could be started from it (ETXTBSY).
+  const named = outcome(calls().open(`/proc/self/fd/${fd}`, O_PATH | O_CLOEXEC));
+  if (named < 0) return named;
+  const backing = register(fuse, named);
+  close(named);
+  return backing === EBADF ? register(fuse, fd) : backing;
+}
+
+function register(fuse: number, fd: number): number {
   const { header, own, fewer } = capabilities();
   check(calls().capset(header, fewer), 'capset');
   // struct fuse_backing_map: fd, flags, padding.
