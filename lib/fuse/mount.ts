@@ -80,7 +80,7 @@ export interface MountOptions {
   /**
    * The kernel reads and writes files of a `ninep serve` on this host by itself, through descriptors that the server passes (FOPEN_PASSTHROUGH), instead of asking
    * for their content: as fast as the disk. Default: true, where that can be done: as root, on Linux 6.9 and later, with `cache: 'open'` and without `sync` or `native`, for a
-   * client that was connected to a unix socket with `polled` and `descriptors`, and an export that is not read-only.
+   * client that was connected to a unix socket of root's with `polled` and `descriptors`, and an export that is not read-only.
    */
   passthrough?: boolean;
   /**

@@ -66,9 +66,9 @@ export class PolledTransport implements Transport {
     this.#linger = options.linger ?? LINGER;
     try {
       this.#socket = readFd === writeFd && fstatSync(readFd).isSocket();
-      const local = this.#socket && localEndpoint(readFd)?.family === AF_UNIX;
-      this.passes = local && peerUser(readFd) === 0;
-      this.takes = local && options.descriptors === true;
+      // Who passes a descriptor need not have a right to its file (O_PATH), which whoever takes it may use with rights of its own: so root's are taken only, too.
+      this.passes = this.#socket && localEndpoint(readFd)?.family === AF_UNIX && peerUser(readFd) === 0;
+      this.takes = this.passes && options.descriptors === true;
       this.#received = this.takes ? [] : undefined;
       setNonblocking(readFd);
       this.#reading = poller().add(readFd, 0, this.#ready);

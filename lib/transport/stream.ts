@@ -11,7 +11,7 @@ export const LINGER = 5000;
 export interface StreamOptions {
   /** Bytes waiting to be written above which `send` returns false. Default 2 MiB. */
   backlog?: number | undefined;
-  /** Take descriptors that the peer passes (`Transport.takeDescriptor`). Unix sockets that are `polled` only. Default: false. */
+  /** Take descriptors that the peer passes (`Transport.takeDescriptor`). Unix sockets that are `polled` and have a peer of root's only. Default: false. */
   descriptors?: boolean | undefined;
   /** Milliseconds that a stream which ends may stand still before it is cut. Default 5000. */
   linger?: number | undefined;
