@@ -283,8 +283,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
           });
         });
         const node = made(parent, name, fid.qid, request);
-        const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
         const entry = bridge.entry(node, attributes, request.at);
+        const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
         return { entry, open: { fh, ...(await howToOpen(bridge, handle, asked, createFlags(bridge, wire))) } };
       } catch (error) {
         backings.drop(asked);

@@ -262,22 +262,29 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         pin.end();
         throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
       }
-      const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
-      if (attributes !== undefined) {
-        // The kernel would go by the old size for as long as it believes its attributes.
-        if (differs(node, attributes)) bridge.invalidate(node);
-        // What was written since they were asked for is not in them, and its writer would miss it.
-        if (request.at > node.touchedAt) {
-          remember(node, attributes);
-          bridge.looked.opened(node, attributes, request.at);
+      try {
+        if (attributes !== undefined) {
+          // The kernel would go by the old size for as long as it believes its attributes.
+          if (differs(node, attributes)) bridge.invalidate(node);
+          // What was written since they were asked for is not in them, and its writer would miss it.
+          if (request.at > node.touchedAt) {
+            remember(node, attributes);
+            bridge.looked.opened(node, attributes, request.at);
+          }
+          bridge.tell(node, attributes, request.at);
         }
-        bridge.tell(node, attributes, request.at);
+        if (truncates) {
+          node.seen = undefined;
+          bridge.changed(node);
+          if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivilegeBits(node, pin.fid, request.options);
+        }
+      } catch (error) {
+        // The kernel gets no handle that it could release.
+        backings.drop(result.asked);
+        pin.end();
+        throw error;
       }
-      if (truncates) {
-        node.seen = undefined;
-        bridge.changed(node);
-        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivilegeBits(node, pin.fid, request.options);
-      }
+      const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
       const known = truncates ? undefined : (attributes ?? just);
       const opening = await howToOpen(bridge, handle, result.asked, caching(node, wire, known));
       const how = opening.flags;

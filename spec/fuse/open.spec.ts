@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Fid } from '../../lib/client/index.js';
-import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, OPEN_KILL_SUIDGID, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import { wireFlags } from '../../lib/fuse/open.js';
 import type { Attributes } from '../../lib/protocol/types.js';
 import { door } from '../support/gated.js';
@@ -248,6 +248,20 @@ test('what is opened is the file that was meant, on a server that tells only the
   });
   await expect(world.open(nodeid, WRONLY)).rejects.toMatchObject({ code: 'ESTALE' });
   expect(world.bridge.files.size).toBe(0);
+});
+
+test('nothing stays open of an open that fails when all but the last of it is done', async () => {
+  await using world = await Kernelless.begin();
+  const { nodeid } = await world.lookup('f');
+  const node = world.bridge.tree.nodes.get(nodeid);
+  node.mode = 0o104755;
+  telling(() => ({ mode: 0o104755 }));
+  const fids = world.client.fidCount.alive;
+  world.hold = refusing('setattr', 'EPERM');
+  await expect(world.ask('open', nodeid, { flags: WRONLY | TRUNC, openFlags: OPEN_KILL_SUIDGID })).rejects.toMatchObject({ code: 'EPERM' });
+  expect(world.bridge.files.size).toBe(0);
+  expect(node.handles).toBeUndefined();
+  await expect.poll(() => world.client.fidCount.alive).toBeLessThanOrEqual(fids);
 });
 
 test('where the kernel writes back, appended bytes go where it says, and what is only written is read too', () => {
