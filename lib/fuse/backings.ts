@@ -87,7 +87,14 @@ export class Backings {
   }
 
   #register(node: Node, fd: number): void {
-    const number = this.registry?.open(fd) ?? 0;
+    let number = 0;
+    try {
+      number = this.registry?.open(fd) ?? 0;
+    } catch (error) {
+      // Whoever runs this process may have forbidden it to give up rights for a moment.
+      trace('no backing file: %s', error);
+      return;
+    }
     if (number <= 0) {
       trace('no backing file: %d', number);
       return;

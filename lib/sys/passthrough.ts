@@ -33,7 +33,7 @@ const capabilities = lazy(() => {
   return { header, own, fewer };
 });
 
-/** O_PATH descriptors are refused so by kernels before 6.12. */
+/** What the older of the kernels that have backing files say of an O_PATH descriptor. */
 const EBADF = -9;
 
 /**
