@@ -173,10 +173,14 @@ export class Bridge {
   }
 
   /**
-   * A second, unopened fid of a node, the caller's own; where order is kept it may be used before it is there. `done` rejects where it is not.
+   * A second, unopened fid of a node, the caller's own; where order is kept it may be used before it is there. `done` rejects where it is not. It may be the
+   * node's own, where cloning costs a round trip, unless others need that.
    */
-  async clone(node: Node, user: number, options: RequestOptions): Promise<{ pin: Pin; done: Promise<void> }> {
-    if (!this.ordered.kept) return { pin: await this.tree.take(node, user, options), done: Promise.resolve() };
+  async clone(node: Node, user: number, options: RequestOptions, others = false): Promise<{ pin: Pin; done: Promise<void> }> {
+    if (!this.ordered.kept) {
+      const pin = others ? this.tree.cloned(node, user, options) : this.tree.take(node, user, options);
+      return { pin: await pin, done: Promise.resolve() };
+    }
     const from = this.tree.held(node, user) ?? (await this.tree.reach(node, user, options));
     const { fid, done } = this.ordered.walk(from.fid, undefined, options);
     from.drop();

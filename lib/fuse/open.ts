@@ -132,7 +132,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     const own = others ? undefined : tree.takeOwn(node, user);
     const link = node.links[node.links.length - 1];
     if (own === undefined && !others && link !== undefined) return byName(node, link, wire, look, size, user, request);
-    const { pin, done } = own === undefined ? await bridge.clone(node, user, o) : { pin: own, done: undefined };
+    const { pin, done } = own === undefined ? await bridge.clone(node, user, o, others) : { pin: own, done: undefined };
     let asked: Opening['asked'];
     try {
       const opening = pin.fid.open(wire, o);

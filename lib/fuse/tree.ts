@@ -168,6 +168,11 @@ export class Tree {
       node.spare = undefined;
       return spare;
     }
+    return this.cloned(node, user, options);
+  }
+
+  /** A clone of a node's fid, the caller's own. */
+  async cloned(node: Node, user: number, options?: RequestOptions): Promise<Pin> {
     const from = await this.reach(node, user, options);
     try {
       return new Pin(await from.fid.clone(options), this.clunker);

@@ -35,6 +35,7 @@ const capabilities = lazy(() => {
 
 /** What the older of the kernels that have backing files say of an O_PATH descriptor. */
 const EBADF = -9;
+const EOPNOTSUPP = -95;
 
 /**
  * Registers what `fd` has open as a backing file of the connection of the device `fuse`; `fd` may be closed then. The number (over 0) to name it by,
@@ -47,7 +48,7 @@ export function openBacking(fuse: number, fd: number): number {
   if (named < 0) return named;
   const backing = register(fuse, named);
   close(named);
-  return backing === EBADF ? register(fuse, fd) : backing;
+  return backing === EBADF || backing === EOPNOTSUPP ? register(fuse, fd) : backing;
 }
 
 function register(fuse: number, fd: number): number {
