@@ -9,6 +9,7 @@ const calls = lazy(() => ({
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SCM_CREDENTIALS = 2;
 const MSG_CTRUNC = 0x8;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -19,9 +20,10 @@ export const MAX_PASSED = 253;
 /** Not all descriptors of a message could be had: this process may not open so many. Negated, as what calls give. */
 export const EMFILE = -24;
 
-/** Sizes of struct msghdr and struct cmsghdr, in bytes. */
+/** Sizes of struct msghdr, struct cmsghdr and struct ucred, in bytes. */
 const MSGHDR = 56;
 const CMSGHDR = 16;
+const UCRED = 12;
 /** Where struct msghdr has msg_iov, msg_iovlen, msg_control, msg_controllen (each of two words of 32 bits) and msg_flags. */
 const IOV = 4;
 const IOV_COUNT = 6;
@@ -33,11 +35,16 @@ const FLAGS = 12;
 const message = lazy(() => {
   if (native().sizeof('void *') !== 8) throw new Error('descriptors can be passed on 64-bit hosts only');
   // With buffers of their own: what small arrays keep in the heap moves.
-  const control = new Int32Array(new ArrayBuffer(CMSGHDR + MAX_PASSED * 4 + 4));
+  const control = new Int32Array(new ArrayBuffer(2 * CMSGHDR + aligned(MAX_PASSED * 4) + aligned(UCRED)));
   const header = new Uint32Array(new ArrayBuffer(MSGHDR));
   pointer(header, CONTROL, address(control));
   return { header, at: address(header), control };
 });
+
+/** CMSG_ALIGN */
+function aligned(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}
 
 function pointer(words: Uint32Array, index: number, value: number): void {
   words[index] = value % 0x100000000;
@@ -59,15 +66,23 @@ export function sendWith(socket: number, parts: readonly Uint8Array[], skip: num
   control[2] = SOL_SOCKET;
   control[3] = SCM_RIGHTS;
   control.set(descriptors, CMSGHDR / 4);
-  header[CONTROL_SIZE] = Math.ceil(length / 8) * 8;
+  header[CONTROL_SIZE] = aligned(length);
   return outcome(calls().sendmsg(socket, at, MSG_NOSIGNAL));
 }
 
+/** What came along with bytes. */
+export interface Received {
+  /** Close-on-exec, in the order in which they were passed; the caller's. */
+  readonly descriptors: number[];
+  /** The user whose process passed the last of them, where the socket tells (`tellSender`). */
+  sender: number | undefined;
+}
+
 /**
- * As `read`, and adds the descriptors that come along to `descriptors`, close-on-exec: they are the caller's. EMFILE where some of them are lost, for
- * want of room in this process: which answer was to have which cannot be told any more.
+ * As `read`, and adds what comes along to `received`. EMFILE where some of the descriptors are lost, for want of room in this process: which answer was to have
+ * which cannot be told any more.
  */
-export function receiveWith(socket: number, buffer: Uint8Array, descriptors: number[]): number {
+export function receiveWith(socket: number, buffer: Uint8Array, received: Received): number {
   const { header, at, control } = message();
   const vector = vectorOf([buffer]);
   pointer(header, IOV, vector.at);
@@ -75,12 +90,28 @@ export function receiveWith(socket: number, buffer: Uint8Array, descriptors: num
   header[CONTROL_SIZE] = control.byteLength;
   header[FLAGS] = 0;
   const count = outcome(calls().recvmsg(socket, at, MSG_CMSG_CLOEXEC));
-  if (count <= 0 || (header[CONTROL_SIZE] ?? 0) < CMSGHDR) return count;
-  if (control[2] === SOL_SOCKET && control[3] === SCM_RIGHTS) {
-    const end = (control[0] ?? 0) / 4;
-    for (let index = CMSGHDR / 4; index < end; index++) descriptors.push(control[index] as number);
+  if (count > 0) unpack(control, (header[CONTROL_SIZE] ?? 0) / 4, received);
+  return count > 0 && ((header[FLAGS] ?? 0) & MSG_CTRUNC) !== 0 ? EMFILE : count;
+}
+
+/** The struct cmsghdr in the first `end` words, and what follows each. */
+function unpack(control: Int32Array, end: number, received: Received): void {
+  let sender: number | undefined;
+  let passed = false;
+  for (let at = 0; at + CMSGHDR / 4 <= end; ) {
+    const length = control[at] ?? 0;
+    if (length < CMSGHDR) break;
+    const data = at + CMSGHDR / 4;
+    if (control[at + 2] === SOL_SOCKET && control[at + 3] === SCM_RIGHTS) {
+      passed = true;
+      for (let index = data; index < at + length / 4; index++) received.descriptors.push(control[index] as number);
+    } else if (control[at + 2] === SOL_SOCKET && control[at + 3] === SCM_CREDENTIALS) {
+      // struct ucred: pid, uid, gid.
+      sender = (control[data + 1] ?? 0) >>> 0;
+    }
+    at += aligned(length) / 4;
   }
-  return ((header[FLAGS] ?? 0) & MSG_CTRUNC) !== 0 ? EMFILE : count;
+  if (passed) received.sender = sender;
 }
 
 /**
@@ -88,10 +119,10 @@ export function receiveWith(socket: number, buffer: Uint8Array, descriptors: num
  * error number negated (-11 on a non-blocking socket where nothing is there yet).
  */
 export function receiveDescriptor(socket: number): number | undefined {
-  const descriptors: number[] = [];
+  const received: Received = { descriptors: [], sender: undefined };
   const data = new Uint8Array(16);
   let count: number;
-  do count = receiveWith(socket, data, descriptors);
+  do count = receiveWith(socket, data, received);
   while (count === EINTR);
-  return count < 0 ? count : descriptors[0];
+  return count < 0 ? count : received.descriptors[0];
 }

@@ -43,6 +43,7 @@ const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
+const SO_PASSCRED = 16;
 const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
 const SO_SNDBUFFORCE = 32;
@@ -142,6 +143,11 @@ export function peerUser(fd: number): number | undefined {
   const value = new Uint8Array(12);
   if (calls().getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, sizeBytes(12)) < 0) return undefined;
   return new Uint32Array(value.buffer)[1];
+}
+
+/** Has a unix socket tell with each message who sent it (SO_PASSCRED): `peerUser` knows only who called listen(2), which may have been done for another. */
+export function tellSender(fd: number): void {
+  set(fd, SOL_SOCKET, SO_PASSCRED, 1);
 }
 
 /** getsockname(2), where it is of a family known here. */

@@ -1,8 +1,8 @@
 import { fstatSync } from 'node:fs';
 import { close, EAGAIN, EINTR, MAX_VECTOR, read, setNonblocking, shutdown, writev } from '../sys/io.js';
 import { POLLIN, POLLOUT, poller, type Registration } from '../sys/poller.js';
-import { EMFILE, MAX_PASSED, receiveWith, sendWith } from '../sys/rights.js';
-import { AF_UNIX, localEndpoint, peerUser } from '../sys/socket.js';
+import { EMFILE, MAX_PASSED, type Received, receiveWith, sendWith } from '../sys/rights.js';
+import { AF_UNIX, localEndpoint, peerUser, tellSender } from '../sys/socket.js';
 import { Ending } from './ending.js';
 import { errorName, TransportError } from './error.js';
 import { BACKLOG, LINGER, type StreamOptions } from './stream.js';
@@ -46,7 +46,7 @@ export class PolledTransport implements Transport {
   /** Descriptors that leave with the first byte of a part. */
   readonly #passed = new Map<Uint8Array, readonly number[]>();
   /** Descriptors that have come; undefined where none are taken. */
-  readonly #received: number[] | undefined;
+  #received: Received | undefined;
   #waiting = 0;
   #held = false;
   #scheduled = false;
@@ -69,7 +69,10 @@ export class PolledTransport implements Transport {
       // Who passes a descriptor need not have a right to its file (O_PATH), which whoever takes it may use with rights of its own: so root's are taken only, too.
       this.passes = this.#socket && localEndpoint(readFd)?.family === AF_UNIX && peerUser(readFd) === 0;
       this.takes = this.passes && options.descriptors === true;
-      this.#received = this.takes ? [] : undefined;
+      if (this.takes) {
+        tellSender(readFd);
+        this.#received = { descriptors: [], sender: undefined };
+      }
       setNonblocking(readFd);
       this.#reading = poller().add(readFd, 0, this.#ready);
       if (readFd === writeFd) {
@@ -121,7 +124,7 @@ export class PolledTransport implements Transport {
   }
 
   takeDescriptor(): number | undefined {
-    return this.#received?.shift();
+    return this.#received?.descriptors.shift();
   }
 
   copyQueued(): void {
@@ -185,12 +188,13 @@ export class PolledTransport implements Transport {
     while (!this.#paused && !this.#closing && !this.#ending.over && bound > 0) {
       const target = receiver.target();
       const received = this.#received;
-      const held = received?.length;
+      const held = received?.descriptors.length;
       const count = received === undefined ? read(this.#readFd, target) : receiveWith(this.#readFd, target, received);
       if (count > 0) {
         // What descriptors come with is given by itself.
-        const apart = received !== undefined && received.length !== held;
-        if (apart && received.length > MAX_RECEIVED) {
+        const apart = received !== undefined && received.descriptors.length !== held;
+        if (apart && received.sender !== 0) this.#refuse();
+        if (apart && received.descriptors.length > MAX_RECEIVED) {
           this.#failed('recvmsg', EMFILE);
           return;
         }
@@ -206,6 +210,12 @@ export class PolledTransport implements Transport {
         return;
       }
     }
+  }
+
+  /** Descriptors have come from somebody who is not root: whatever comes from now on is closed unseen. */
+  #refuse(): void {
+    for (const fd of this.#received?.descriptors.splice(0) ?? []) close(fd);
+    this.#received = undefined;
   }
 
   /** A stream that ends is read to its end, or closing it would reset the connection and lose what was just written. */
@@ -337,7 +347,7 @@ export class PolledTransport implements Transport {
     this.#head = 0;
     for (const descriptors of this.#passed.values()) for (const fd of descriptors) close(fd);
     this.#passed.clear();
-    for (const fd of this.#received?.splice(0) ?? []) close(fd);
+    this.#refuse();
     this.#ending.end(error);
     this.onEnd?.();
   }

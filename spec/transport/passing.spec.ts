@@ -1,0 +1,188 @@
+/** Descriptors that a transport passes and takes along with its bytes. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, fstatSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { beforeAll, expect, test } from 'vitest';
+import { close, socketpair } from '../../lib/sys/io.js';
+import { dial, listen, type Receiver, type Transport } from '../../lib/transport/index.js';
+import { PolledTransport } from '../../lib/transport/polled.js';
+import { requires } from '../support/requires.js';
+import { TemporaryDirectory } from '../support/temporary.js';
+
+const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+const open = () => readdirSync('/proc/self/fd').length;
+
+/** Takes what comes, and a descriptor for each `+` in it. */
+class Taker implements Receiver {
+  text = '';
+  readonly inodes: (number | undefined)[] = [];
+  ended = false;
+  #transport: Transport;
+  readonly #buffer: Uint8Array;
+
+  constructor(transport: Transport, room = 65536) {
+    this.#transport = transport;
+    this.#buffer = new Uint8Array(room);
+    transport.start(this);
+  }
+
+  target = () => this.#buffer;
+  filled = (count: number) => this.push(this.#buffer.subarray(0, count));
+  push(chunk: Uint8Array): void {
+    const text = Buffer.from(chunk).toString();
+    this.text += text;
+    for (const letter of text) {
+      if (letter !== '+') continue;
+      const fd = this.#transport.takeDescriptor?.();
+      this.inodes.push(fd === undefined ? undefined : fstatSync(fd).ino);
+      if (fd !== undefined) closeSync(fd);
+    }
+  }
+  drained(): void {}
+  closed(): void {
+    this.ended = true;
+  }
+}
+
+function pair(options = {}): [PolledTransport, PolledTransport] {
+  const [ours, theirs] = socketpair();
+  return [new PolledTransport('ours', ours, ours), new PolledTransport('theirs', theirs, theirs, { descriptors: true, ...options })];
+}
+
+requires('root')('a transport that passes descriptors', () => {
+  // What a process has of its own from its first transport on.
+  beforeAll(() => {
+    for (const each of pair()) {
+      new Taker(each);
+      each.destroy();
+    }
+  });
+
+  test('brings each no later than the bytes that promise it, in whatever parts they are read', async () => {
+    await using root = new TemporaryDirectory('passing');
+    const before = open();
+    for (const room of [1, 7, 65536]) {
+      const [ours, theirs] = pair();
+      expect([ours.passes, ours.takes, theirs.takes]).toEqual([true, false, true]);
+      const taker = new Taker(theirs, room);
+      new Taker(ours);
+      const wanted: number[] = [];
+      let text = '';
+      for (let n = 0; n < 60; n++) {
+        const fds = Array.from({ length: n % 4 }, () => {
+          writeFileSync(root.join('f'), '');
+          const fd = openSync(root.join('f'), 'r');
+          wanted.push(fstatSync(fd).ino);
+          return fd;
+        });
+        const parts = [bytes(`<${'+'.repeat(fds.length)}`), bytes(`${n}>`)];
+        text += `<${'+'.repeat(fds.length)}${n}>`;
+        if (fds.length > 0) ours.send(parts, undefined, fds);
+        else ours.send(parts);
+        // Some leave together, some by themselves.
+        if (n % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await expect.poll(() => taker.text).toBe(text);
+      expect(taker.inodes).toEqual(wanted);
+      ours.destroy();
+      await expect.poll(() => taker.ended).toBe(true);
+    }
+    await expect.poll(open).toBe(before);
+  });
+
+  test('has them wait with their bytes while the peer reads nothing, and closes what it could not send', async () => {
+    const before = open();
+    for (const taken of [true, false]) {
+      const [ours, theirs] = pair();
+      new Taker(ours);
+      for (let n = 0; n < 20; n++) ours.send([bytes(`+${'x'.repeat(1 << 18)}`)], undefined, [openSync('/dev/null', 'r')]);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (taken) {
+        const taker = new Taker(theirs);
+        await expect.poll(() => taker.inodes.length, { timeout: 20_000 }).toBe(20);
+        expect(new Set(taker.inodes)).toEqual(new Set([fstatSync(openOnce('/dev/null')).ino]));
+      } else new Taker(theirs);
+      ours.destroy();
+      theirs.destroy();
+    }
+    await expect.poll(open).toBe(before);
+  });
+
+  test('keeps none that nobody takes, nor more than are of any use', async () => {
+    const before = open();
+    // Made without the option: the kernel closes them.
+    const [ours, theirs] = pair({ descriptors: false });
+    const taker = new Taker(theirs);
+    new Taker(ours);
+    ours.send([bytes('+')], undefined, [openSync('/dev/null', 'r')]);
+    await expect.poll(() => taker.inodes).toEqual([undefined]);
+    ours.destroy();
+    const [flood, flooded] = pair();
+    const other = new Taker(flooded);
+    new Taker(flood);
+    for (let n = 0; n < 1100 && !other.ended; n += 100) {
+      flood.send(
+        [bytes('x')],
+        undefined,
+        Array.from({ length: 100 }, () => openSync('/dev/null', 'r')),
+      );
+      await expect.poll(() => other.ended || other.text.length === n / 100 + 1).toBe(true);
+    }
+    expect(other.ended).toBe(true);
+    await expect.poll(open).toBe(before);
+  });
+
+  test('takes none of who is not root, whoever made the socket', async () => {
+    const before = open();
+    const [ours, theirs] = socketpair();
+    const taking = new PolledTransport('theirs', theirs, theirs, { descriptors: true });
+    const taker = new Taker(taking);
+    const send = `import array, os, socket
+os.setresuid(65534, 65534, 65534)
+s = socket.socket(fileno=3)
+s.sendmsg([b'+one'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))])
+s.sendall(b'two')`;
+    const child = spawn('python3', ['-c', send], {
+      stdio: ['ignore', 'inherit', 'inherit', ours],
+    });
+    expect(await once(child, 'close')).toEqual([0, null]);
+    await expect.poll(() => taker.text).toBe('+onetwo');
+    expect(taker.inodes).toEqual([undefined]);
+    // And of nobody from then on, as it cannot be told which answer one would be for.
+    const again = new PolledTransport('ours', ours, ours);
+    new Taker(again);
+    again.send([bytes('+')], undefined, [openSync('/dev/null', 'r')]);
+    await expect.poll(() => taker.inodes).toEqual([undefined, undefined]);
+    again.destroy();
+    taking.destroy();
+    await expect.poll(open).toBe(before);
+  });
+
+  test('is a unix socket on both ends, and nothing else', async () => {
+    await using root = new TemporaryDirectory('passing');
+    for (const [address, expected] of [
+      [`unix:${root.join('socket')}`, true],
+      ['tcp://127.0.0.1:0', false],
+    ] as const) {
+      const accepted: Transport[] = [];
+      const listener = await listen(address, (transport) => accepted.push(transport), { polled: true });
+      const dialled = await dial(listener.address, { polled: true, descriptors: true });
+      await expect.poll(() => accepted.length).toBe(1);
+      expect([dialled, ...accepted].map(({ passes, takes }) => [passes, takes])).toEqual([
+        [expected, expected],
+        [expected, false],
+      ]);
+      const fd = openSync('/dev/null', 'r');
+      if (!expected) expect(() => dialled.send([bytes('x')], undefined, [fd])).toThrow(RangeError);
+      else close(fd);
+      for (const each of [dialled, ...accepted]) each.destroy();
+      await listener.close();
+    }
+  });
+});
+
+function openOnce(path: string): number {
+  const fd = openSync(path, 'r');
+  setImmediate(() => closeSync(fd));
+  return fd;
+}
