@@ -24,14 +24,15 @@ interface Look<T> {
  * LOOKUP and an OPEN: what the first told is no older than the call. And what an OPEN saw, the kernel asks for right after it.
  */
 export class Looked {
-  readonly #byThread = new Map<number, Look<Attributes>>();
+  /** Without attributes where they do not hold: the thread has looked the node up all the same. */
+  readonly #byThread = new Map<number, Look<Attributes | undefined>>();
   readonly #byNode = new Map<Node, Look<Seen>>();
 
   /** A LOOKUP by a thread, which came at `asked`, gave this. */
   lookup(pid: number, node: Node, attributes: Attributes, asked: number): void {
     // A change that has begun since then is not in it.
-    if (node.touchedAt >= asked) return;
-    remember(this.#byThread, pid, { node, attributes, at: performance.now() });
+    const holds = node.touchedAt < asked;
+    remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now() });
   }
 
   /** What the thread has just been told of the node. Once: a second open is another call. */
@@ -73,7 +74,8 @@ export class Looked {
   /** The file is being changed: nothing that was seen holds. */
   changed(node: Node): void {
     if (this.#byNode.size > 0) this.#byNode.delete(node);
-    if (this.#byThread.size > 0) for (const [pid, look] of this.#byThread) if (look.node === node) this.#byThread.delete(pid);
+    if (this.#byThread.size === 0) return;
+    for (const [pid, look] of this.#byThread) if (look.node === node) this.#byThread.set(pid, { ...look, attributes: undefined });
   }
 }
 

@@ -220,14 +220,38 @@ describe('an open that fails', () => {
   }
 });
 
-for (const ordered of [false, true]) {
-  test(`whoever has looked a name up opens what it led to then, though others do so too and it is replaced; order kept: ${ordered}`, async () => {
-    await using world = await Kernelless.begin({}, ordered);
+/** By others, and by somebody in the mount. */
+const replacing = {
+  'behind it': async (world: Kernelless) => {
+    await world.bridge.client.root.unlinkat('f');
+    world.tree.writeFile('f', 'another');
+  },
+  'through it': async (world: Kernelless) => {
+    world.tree.writeFile('g', 'another');
+    await world.lookup('g');
+    await world.ask('rename2', ROOT_ID, { name: 'g', newDirectory: ROOT_ID, newName: 'f', flags: 0 });
+  },
+};
+
+for (const [where, ordered] of [
+  ['behind it', false],
+  ['behind it', true],
+  ['through it', false],
+  ['through it', true],
+] as const) {
+  test(`whoever has looked a name up opens what it led to then, though others do so too and it is replaced ${where}; order kept: ${ordered}`, async () => {
+    const replace = replacing[where];
+    // No time passes that anybody might take for long.
+    let now = performance.now();
+    vi.spyOn(performance, 'now').mockImplementation(() => {
+      now += 0.001;
+      return now;
+    });
+    await using world = await Kernelless.begin({}, ordered, where === 'behind it');
     const threads = [11, 12, 13];
     const ids = [];
     for (const thread of threads) ids.push((await world.lookup('f', thread)).nodeid);
-    await world.bridge.client.root.unlinkat('f');
-    world.tree.writeFile('f', 'another');
+    await replace(world);
     for (const [index, thread] of threads.entries()) {
       const nodeid = ids[index] as number;
       const { fh } = await world.open(nodeid, RDONLY, thread);
