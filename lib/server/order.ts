@@ -1,3 +1,4 @@
+import { NOFID } from '../protocol/constants.js';
 import { messages, type TName } from '../protocol/messages.js';
 import type { Request } from './request.js';
 
@@ -35,13 +36,14 @@ function named(body: unknown): (number | undefined)[] {
   return [fid, newfid, dfid, olddirfid, newdirfid, dirfd];
 }
 
-/** The fids that a request makes or changes; all of them are among those it names. */
+/** The fids that a request makes or changes; all of them are among those it names. Who asks for a descriptor (DESCRIPTOR_XATTR) makes none. */
 function shaped(request: Request): readonly (number | undefined)[] {
   if (!shapingTypes.has(request.type)) return nothing;
   const { fid, newfid } = request.body as Named;
   // A walk leaves the fid it starts from as it is; unless that is what it makes.
   const walks = request.type === messages.Twalk.type || request.type === messages.Txattrwalk.type;
-  return walks && newfid !== fid ? [newfid] : named(request.body);
+  if (walks && newfid !== fid) return newfid === NOFID ? nothing : [newfid];
+  return named(request.body);
 }
 
 const none: readonly Request[] = [];

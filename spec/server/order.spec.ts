@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, ORDERED_XATTR } from '../../lib/protocol/constants.js';
+import { DESCRIPTOR_XATTR, GETATTR_BASIC, L_O_RDONLY, L_O_RDWR, NOFID, ORDERED_XATTR } from '../../lib/protocol/constants.js';
 import { type Body, messages, type TName } from '../../lib/protocol/messages.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
 import { Order } from '../../lib/server/order.js';
@@ -53,6 +53,21 @@ const getattr = (fid: number) => ({ fid, requestMask: GETATTR_BASIC });
 const walk = (newfid: number, ...wnames: string[]) => ({ fid: 0, newfid, wnames });
 const time = { sec: 0, nsec: 0 };
 const truncate = (fid: number, size: number) => ({ fid, valid: 8, mode: 0, uid: 0, gid: 0, size, atime: time, mtime: time });
+
+test('who asks for the descriptor of a file waits for that file to be opened, and for no other', async () => {
+  const c = await ordered();
+  const [slow, open] = [await c.walk('f'), await c.open('a/b/c')];
+  const ask = (fid: number) => ({ fid, newfid: NOFID, name: DESCRIPTOR_XATTR });
+  const door = shut('open');
+  const opening = c.send('Tlopen', { fid: slow, flags: L_O_RDONLY });
+  const first = c.send('Txattrwalk', ask(slow));
+  expect(await c.outcome('Txattrwalk', ask(open))).toBe('EOPNOTSUPP');
+  expect(c.received.some(({ tag }) => tag === first.tag)).toBe(false);
+  door.open();
+  expect((await opening).name).toBe('Rlopen');
+  expect((await first).name).toBe('Rlerror');
+  await end(c);
+});
 
 describe('requests that name what another is making', () => {
   test('fail where nobody asked for order', async () => {
