@@ -31,6 +31,8 @@ export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number
       },
       (error: unknown) => {
         over = true;
+        // It may have come between the request's being given up and this.
+        if (descriptor >= 0) closeSync(descriptor);
         throw error;
       },
     );

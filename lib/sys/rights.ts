@@ -19,6 +19,8 @@ export const MAX_PASSED = 253;
 
 /** Not all descriptors of a message could be had: this process may not open so many. Negated, as what calls give. */
 export const EMFILE = -24;
+/** As many of this user's descriptors are on their way, sent and not yet received, as a process may have open. Negated. */
+export const ETOOMANYREFS = -109;
 
 /** Sizes of struct msghdr, struct cmsghdr and struct ucred, in bytes. */
 const MSGHDR = 56;

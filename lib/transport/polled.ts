@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { close, EAGAIN, EINTR, MAX_VECTOR, read, setNonblocking, shutdown, writev } from '../sys/io.js';
 import { POLLIN, POLLOUT, poller, type Registration } from '../sys/poller.js';
-import { EMFILE, MAX_PASSED, type Received, receiveWith, sendWith } from '../sys/rights.js';
+import { EMFILE, ETOOMANYREFS, MAX_PASSED, type Received, receiveWith, sendWith } from '../sys/rights.js';
 import { AF_UNIX, localEndpoint, peerUser, tellSender } from '../sys/socket.js';
 import { Ending } from './ending.js';
 import { errorName, TransportError } from './error.js';
@@ -13,6 +13,9 @@ const READ_BOUND = 4 * 1024 * 1024;
 
 /** Descriptors that a peer may pass before anybody takes one: more than that are of no answer. */
 const MAX_RECEIVED = 1024;
+
+/** Milliseconds between two tries to pass descriptors while too many are on their way: nothing tells when they have arrived. */
+const PASS_PAUSE = 10;
 
 /** In the place of a part that has been written. */
 const NOTHING = new Uint8Array(0);
@@ -250,6 +253,12 @@ export class PolledTransport implements Transport {
         if (this.#ending.over) return;
       } else if (count === EAGAIN) {
         this.#blocked = true;
+        this.#watch();
+        return;
+      } else if (count === ETOOMANYREFS) {
+        this.#blocked = false;
+        this.#scheduled = true;
+        setTimeout(this.#flush, PASS_PAUSE);
         this.#watch();
         return;
       } else if (count !== EINTR) {

@@ -6,6 +6,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { close, socketpair } from '../../lib/sys/io.js';
 import { dial, listen, type Receiver, type Transport } from '../../lib/transport/index.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
+import { run } from '../support/child.js';
 import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
@@ -49,7 +50,7 @@ function pair(options = {}): [PolledTransport, PolledTransport] {
   return [new PolledTransport('ours', ours, ours), new PolledTransport('theirs', theirs, theirs, { descriptors: true, ...options })];
 }
 
-requires('root')('a transport that passes descriptors', () => {
+requires('root', 'setpriv')('a transport that passes descriptors', () => {
   // What a process has of its own from its first transport on.
   beforeAll(() => {
     for (const each of pair()) {
@@ -156,6 +157,38 @@ s.sendall(b'two')`;
     again.destroy();
     taking.destroy();
     await expect.poll(open).toBe(before);
+  });
+
+  test('a process that may not have more of them on their way waits until some have come', async () => {
+    const work = `
+      import { closeSync, openSync } from 'node:fs';
+      import { PolledTransport } from '${new URL('../../lib/transport/polled.ts', import.meta.url)}';
+      import { socketpair } from '${new URL('../../lib/sys/io.ts', import.meta.url)}';
+      const [ours, theirs] = socketpair();
+      const ended = (error) => { if (error) console.log(String(error)); };
+      const receiver = (filled) => ({ target: () => new Uint8Array(64), filled, push() {}, drained() {}, closed: ended });
+      const asks = new PolledTransport('asks', ours, ours, { descriptors: true });
+      const passes = new PolledTransport('passes', theirs, theirs);
+      passes.start(receiver(() => {}));
+      let got = 0;
+      asks.start(receiver(() => {
+        for (let fd = asks.takeDescriptor(); fd !== undefined; fd = asks.takeDescriptor(), got++) closeSync(fd);
+        if (got < 300) return;
+        console.log('all');
+        asks.destroy();
+      }));
+      asks.pause();
+      for (let times = 0; times < 12; times++) {
+        passes.send([Uint8Array.of(1)], undefined, Array.from({ length: 25 }, () => openSync('/dev/null')));
+        for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+      }
+      asks.resume();`;
+    // Who may not lift the limit: as many as a process may have open.
+    const { stdout } = await run('setpriv', [
+      ...['--bounding-set', '-sys_admin,-sys_resource', '--inh-caps', '-sys_admin,-sys_resource'],
+      ...['prlimit', '--nofile=200:200', process.execPath, '--import', 'tsx', '--input-type=module', '-e', work],
+    ]);
+    expect(stdout).toBe('all\n');
   });
 
   test('is a unix socket on both ends, and nothing else', async () => {
