@@ -1,8 +1,8 @@
 /** Descriptors that a transport passes and takes along with its bytes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync, readdirSync, writeFileSync } from 'node:fs';
-import { beforeAll, expect, test } from 'vitest';
+import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { close, socketpair } from '../../lib/sys/io.js';
 import { dial, listen, type Receiver, type Transport } from '../../lib/transport/index.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
@@ -11,7 +11,20 @@ import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
-const open = () => readdirSync('/proc/self/fd').length;
+/** Where the files are whose descriptors are passed. */
+const place = new TemporaryDirectory('passing');
+/** Descriptors of those files: what else a process has open comes and goes. */
+const open = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(place.path)).length;
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
+
+const some = place.join('some');
 
 /** Takes what comes, and a descriptor for each `+` in it. */
 class Taker implements Receiver {
@@ -51,16 +64,10 @@ function pair(options = {}): [PolledTransport, PolledTransport] {
 }
 
 requires('root', 'setpriv')('a transport that passes descriptors', () => {
-  // What a process has of its own from its first transport on.
-  beforeAll(() => {
-    for (const each of pair()) {
-      new Taker(each);
-      each.destroy();
-    }
-  });
+  beforeAll(() => writeFileSync(some, ''));
+  afterAll(() => place.remove());
 
   test('brings each no later than the bytes that promise it, in whatever parts they are read', async () => {
-    await using root = new TemporaryDirectory('passing');
     const before = open();
     for (const room of [1, 7, 65536]) {
       const [ours, theirs] = pair();
@@ -71,8 +78,8 @@ requires('root', 'setpriv')('a transport that passes descriptors', () => {
       let text = '';
       for (let n = 0; n < 60; n++) {
         const fds = Array.from({ length: n % 4 }, () => {
-          writeFileSync(root.join('f'), '');
-          const fd = openSync(root.join('f'), 'r');
+          writeFileSync(place.join('f'), '');
+          const fd = openSync(place.join('f'), 'r');
           wanted.push(fstatSync(fd).ino);
           return fd;
         });
@@ -96,12 +103,12 @@ requires('root', 'setpriv')('a transport that passes descriptors', () => {
     for (const taken of [true, false]) {
       const [ours, theirs] = pair();
       new Taker(ours);
-      for (let n = 0; n < 20; n++) ours.send([bytes(`+${'x'.repeat(1 << 18)}`)], undefined, [openSync('/dev/null', 'r')]);
+      for (let n = 0; n < 20; n++) ours.send([bytes(`+${'x'.repeat(1 << 18)}`)], undefined, [openSync(some, 'r')]);
       await new Promise((resolve) => setImmediate(resolve));
       if (taken) {
         const taker = new Taker(theirs);
         await expect.poll(() => taker.inodes.length, { timeout: 20_000 }).toBe(20);
-        expect(new Set(taker.inodes)).toEqual(new Set([fstatSync(openOnce('/dev/null')).ino]));
+        expect(new Set(taker.inodes)).toEqual(new Set([fstatSync(openOnce(some)).ino]));
       } else new Taker(theirs);
       ours.destroy();
       theirs.destroy();
@@ -115,7 +122,7 @@ requires('root', 'setpriv')('a transport that passes descriptors', () => {
     const [ours, theirs] = pair({ descriptors: false });
     const taker = new Taker(theirs);
     new Taker(ours);
-    ours.send([bytes('+')], undefined, [openSync('/dev/null', 'r')]);
+    ours.send([bytes('+')], undefined, [openSync(some, 'r')]);
     await expect.poll(() => taker.inodes).toEqual([undefined]);
     ours.destroy();
     const [flood, flooded] = pair();
@@ -125,7 +132,7 @@ requires('root', 'setpriv')('a transport that passes descriptors', () => {
       flood.send(
         [bytes('x')],
         undefined,
-        Array.from({ length: 100 }, () => openSync('/dev/null', 'r')),
+        Array.from({ length: 100 }, () => openSync(some, 'r')),
       );
       await expect.poll(() => other.ended || other.text.length === n / 100 + 1).toBe(true);
     }
@@ -152,7 +159,7 @@ s.sendall(b'two')`;
     // And of nobody from then on, as it cannot be told which answer one would be for.
     const again = new PolledTransport('ours', ours, ours);
     new Taker(again);
-    again.send([bytes('+')], undefined, [openSync('/dev/null', 'r')]);
+    again.send([bytes('+')], undefined, [openSync(some, 'r')]);
     await expect.poll(() => taker.inodes).toEqual([undefined, undefined]);
     again.destroy();
     taking.destroy();
@@ -205,7 +212,7 @@ s.sendall(b'two')`;
         [expected, expected],
         [expected, false],
       ]);
-      const fd = openSync('/dev/null', 'r');
+      const fd = openSync(some, 'r');
       if (!expected) expect(() => dialled.send([bytes('x')], undefined, [fd])).toThrow(RangeError);
       else close(fd);
       for (const each of [dialled, ...accepted]) each.destroy();
