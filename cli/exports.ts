@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { LocalOptions } from '../lib/server/index.js';
 import { UsageError } from './failure.js';
+import { switched } from './words.js';
 
 /** One tree to serve, as the command line says. */
 export interface ExportArgument {
@@ -90,10 +91,7 @@ function oneOf<T extends string>(value: string, words: readonly T[], what: strin
 }
 
 function onOff(value: string, what: string): boolean {
-  return (
-    ['on', 'yes', 'true', '1'].includes(value) ||
-    (['off', 'no', 'false', '0'].includes(value) ? false : fail(`${what}=${value}: it is on or off`))
-  );
+  return switched(value) ?? fail(`${what}=${value}: it is on or off`);
 }
 
 function octal(value: string, what: string): number {

@@ -1,5 +1,6 @@
 import type { MountOptions } from '../lib/fuse/index.js';
 import { UsageError } from './failure.js';
+import { switched } from './words.js';
 
 /** What `-o` and the options of `ninep mount` come to. */
 export interface MountRequest {
@@ -20,9 +21,9 @@ const flag =
     if (onOff(value)) set(mount);
   };
 function onOff(value: string | undefined): boolean {
-  if (value === undefined || ['1', 'on', 'yes', 'true'].includes(value)) return true;
-  if (['0', 'off', 'no', 'false'].includes(value)) return false;
-  throw new UsageError(`-o: ${value} is neither on nor off`);
+  const set = value === undefined ? true : switched(value);
+  if (set === undefined) throw new UsageError(`-o: ${value} is neither on nor off`);
+  return set;
 }
 const ignored: Setter = () => undefined;
 

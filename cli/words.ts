@@ -14,6 +14,12 @@ export function unmark(argv: Record<string, unknown>): void {
   for (const [name, value] of Object.entries(argv)) argv[name] = Array.isArray(value) ? value.map(plain) : plain(value);
 }
 
+/** What a switch is set to by a word; undefined for a word that is neither. */
+export function switched(word: string): boolean | undefined {
+  if (['on', 'yes', 'true', '1'].includes(word)) return true;
+  return ['off', 'no', 'false', '0'].includes(word) ? false : undefined;
+}
+
 /** Seconds may be parts of them. All the other numbers count something. */
 const SECONDS: ReadonlySet<string> = new Set(['timeout', 'connect-timeout', 'interval']);
 const MAX_UID = 2 ** 32 - 1;
