@@ -12,7 +12,7 @@ import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
 import type { SessionOptions } from './options.js';
 import { whileHeard } from './parting.js';
-import { answering, bringsDescriptor, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
+import { answering, bringsDescriptor, checkCount, descriptorOf, errorIn, isReplyTo, replyIn } from './reply.js';
 import { partsOf } from './request.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
@@ -23,7 +23,6 @@ const trace = debug('ninep:session');
 const MAX_WAITING = 65536;
 /** How long Rversion may take if there is no other limit, in milliseconds. */
 const VERSION_TIMEOUT = 30_000;
-const EOPNOTSUPP = 95;
 
 /**
  * The asking side of one conversation: it matches replies to requests by tag and does no I/O of its own.
@@ -308,7 +307,7 @@ export class Session implements Receiver, FrameHandler {
       try {
         const granted = replyIn(call, this.#codec, frame, name);
         const { options } = call;
-        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(this.#descriptor(call));
+        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(descriptorOf(call, this.#transport));
         reply = granted;
       } catch (problem) {
         error = answering(call, problem);
@@ -318,13 +317,6 @@ export class Session implements Receiver, FrameHandler {
     else if (!call.flushing) this.#tags.release(tag);
     this.#finish(call, error, reply);
     this.#startWaiting();
-  }
-
-  /** The descriptor that came with a reply. */
-  #descriptor({ name: syscall }: Call): number {
-    const fd = this.#transport.takeDescriptor?.();
-    if (fd === undefined) throw new ProtocolError('no descriptor came with it', `R${syscall.slice(1)}`, 0, EOPNOTSUPP);
-    return fd;
   }
 
   closed(error?: Error): void {
