@@ -56,7 +56,6 @@ export class Answers {
       this.giveBack(request);
       return;
     }
-    const { descriptor } = request;
     const name = replies[request.name];
     if (trace.enabled) traceMessage(this.#connection, '←', name, request.tag, body);
     if (name === 'Rread' || name === 'Rreaddir') {
@@ -71,10 +70,15 @@ export class Answers {
       return;
     }
     if (name === 'Rwrite') for (const counters of this.#counters) counters.bytesWritten += (body as Body<'Rwrite'>).count;
+    if (frame.length > msize) {
+      this.giveBack(request);
+      this.refuse(request.tag, EMSGSIZE);
+      return;
+    }
+    const { descriptor } = request;
     request.descriptor = undefined;
     this.giveBack(request);
-    if (frame.length > msize) this.refuse(request.tag, EMSGSIZE);
-    else this.#outbox.put(frame, descriptor);
+    this.#outbox.put(frame, descriptor);
   }
 
   #answerData(name: 'Rread' | 'Rreaddir', request: Request, data: Uint8Array): void {
