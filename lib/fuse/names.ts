@@ -278,6 +278,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
           const creating = fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
           return ordered.both(creating, () => {
             const seeing = fid.getattr(WANTED, o);
+            // It may be the second time, in another conversation.
+            backings.drop(asked);
             asked = backings.ask(undefined, fid, o);
             return seeing;
           });
