@@ -58,7 +58,8 @@ export class Backings {
   }
 
   /** The backing file for a handle that was just opened: the one its node has, or what was asked for; 0 where it is to have none. */
-  async take(node: Node, handle: FileHandle, asked: Promise<number | undefined> | undefined, writes: boolean): Promise<number> {
+  async take(handle: FileHandle, asked: Promise<number | undefined> | undefined): Promise<number> {
+    const { node } = handle;
     const fd = asked === undefined ? undefined : await asked;
     try {
       if (node.backing === undefined && fd !== undefined && mayBeBacked(node, handle)) this.#register(node, fd);
@@ -70,11 +71,10 @@ export class Backings {
     backing.users++;
     handle.backing = backing;
     handle.behind = false;
-    if (writes) {
+    if (handle.writesUnseen) {
       // What was cached before is compared with what it is by then.
       node.seen = undefined;
       node.unseenWriters++;
-      handle.writesUnseen = true;
     }
     return backing.number;
   }
@@ -103,13 +103,17 @@ export class Backings {
     this.#count++;
   }
 
-  /** A handle is released. */
-  release(node: Node, handle: FileHandle): void {
-    const { backing } = handle;
-    if (backing === undefined) return;
+  /** A handle that has one is released. Whether it may have written. */
+  release(handle: FileHandle): boolean {
+    const { node, backing, writesUnseen } = handle;
+    if (backing === undefined) return false;
     handle.backing = undefined;
-    if (handle.writesUnseen) node.unseenWriters--;
-    if (--backing.users > 0) return;
+    if (writesUnseen) node.unseenWriters--;
+    if (--backing.users === 0) this.#end(node, backing);
+    return writesUnseen;
+  }
+
+  #end(node: Node, backing: Backing): void {
     node.backing = undefined;
     this.#count--;
     this.registry?.close(backing.number);

@@ -167,10 +167,7 @@ export function fileOperations(bridge: Bridge): Partial<Operations> {
       const { node } = handle;
       node.handles?.delete(handle);
       if (node.handles?.size === 0) node.handles = undefined;
-      if (handle.backing !== undefined) {
-        bridge.backings.release(node, handle);
-        if (handle.writesUnseen) bridge.changed(node);
-      }
+      if (bridge.backings.release(handle)) bridge.changed(node);
       const end = (): number => {
         locks.closing(handle);
         handle.end();

@@ -1,3 +1,4 @@
+import { L_O_ACCMODE, L_O_RDONLY } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import type { Backing } from './backings.js';
@@ -23,14 +24,17 @@ export class FileHandle {
   prefetch: Prefetch | undefined;
   /** What the kernel reads and writes instead of asking. */
   backing: Backing | undefined;
-  /** Nobody here hears of what is written through it. */
-  writesUnseen = false;
 
   constructor(node: Node, pin: Pin, user: number, flags: number) {
     this.node = node;
     this.pin = pin;
     this.user = user;
     this.flags = flags;
+  }
+
+  /** Nobody here hears of what is written through it. */
+  get writesUnseen(): boolean {
+    return this.backing !== undefined && (this.flags & L_O_ACCMODE) !== L_O_RDONLY;
   }
 
   /** Its fids are needed no more. */

@@ -86,8 +86,7 @@ export async function howToOpen(
   asked: Promise<number | undefined> | undefined,
   flags: number,
 ): Promise<Pick<OpenReply, 'flags' | 'backing'>> {
-  const writes = (handle.flags & L_O_ACCMODE) !== L_O_RDONLY;
-  const backing = await bridge.backings.take(handle.node, handle, asked, writes);
+  const backing = await bridge.backings.take(handle, asked);
   // Whatever was seen of it may be written over from now on.
   if (handle.writesUnseen) bridge.changed(handle.node);
   handle.cached = backing === 0 && (flags & FOPEN_DIRECT_IO) === 0;
