@@ -1,19 +1,17 @@
 /** What the mount has the kernel keep of files that it reads and writes by itself. */
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
-import { release } from 'node:os';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { mount } from '../../lib/fuse/index.js';
 import { run, shell } from '../support/child.js';
 import { launch } from '../support/launcher.js';
-import { requires } from '../support/requires.js';
+import { isLinux, requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import { mounted } from './mounted.js';
 
 /** Linux has had it since 6.9. */
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const knows = major > 6 || (major === 6 && minor >= 9);
+const knows = isLinux(6, 9);
 
 const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
 

@@ -2,13 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { release } from 'node:os';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { type Mount, type MountOptions, mount, unmount } from '../../lib/fuse/index.js';
 import { node, run, shell } from '../support/child.js';
 import { Random } from '../support/random.js';
-import { requires } from '../support/requires.js';
+import { isLinux, requires } from '../support/requires.js';
 import { diod } from '../support/servers/diod.js';
 import { mountsBelow, TemporaryDirectory } from '../support/temporary.js';
 import { type Mounted, mounted, type ServerName } from './mounted.js';
@@ -29,7 +28,7 @@ async function second(first: Mounted, options: MountOptions = {}): Promise<Mount
 }
 
 /** Whether the kernel drops what it has cached of a range that is written past its cache: since Linux 6.6. */
-const keepsInStep = (([major = 0, minor = 0]) => major > 6 || (major === 6 && minor >= 6))(release().split('.').map(Number));
+const keepsInStep = isLinux(6, 6);
 
 /**
  * Writes a file over and over through a descriptor that is open for writing only, and looks for what it wrote through another one and a mapping. A child reads

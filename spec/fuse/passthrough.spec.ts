@@ -3,20 +3,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { release } from 'node:os';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { type MountOptions, mount } from '../../lib/fuse/index.js';
 import { node, shell } from '../support/child.js';
-import { requires } from '../support/requires.js';
+import { isLinux, requires } from '../support/requires.js';
 import { serve, startNinep } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import { type Mounted, mounted } from './mounted.js';
 
 /** Linux has had it since 6.9. */
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const knows = major > 6 || (major === 6 && minor >= 9);
+const knows = isLinux(6, 9);
 const timeout = 120_000;
 
 const backed = (options: MountOptions = {}): Promise<Mounted> => mounted('passthrough', options, true);

@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, test } from 'vitest';
 
@@ -14,6 +15,12 @@ export interface Needs {
   root?: boolean;
   /** Whether the host must be Linux. Implied by `devices`. */
   linux?: boolean;
+}
+
+/** Whether the kernel of this host is Linux of that version or later. */
+export function isLinux(major: number, minor: number): boolean {
+  const [ours = 0, least = 0] = release().split('.').map(Number);
+  return process.platform === 'linux' && (ours > major || (ours === major && least >= minor));
 }
 
 type Body = () => void;

@@ -1,12 +1,13 @@
 /** Descriptors that a transport passes and takes along with its bytes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { close, socketpair } from '../../lib/sys/io.js';
 import { dial, listen, type Receiver, type Transport } from '../../lib/transport/index.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
 import { run } from '../support/child.js';
+import { openBelow } from '../support/descriptors.js';
 import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
@@ -14,15 +15,7 @@ const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 /** Where the files are whose descriptors are passed. */
 const place = new TemporaryDirectory('passing');
 /** Descriptors of those files: what else a process has open comes and goes. */
-const open = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(place.path)).length;
-
-function linkOf(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return '';
-  }
-}
+const open = () => openBelow(place.path);
 
 const some = place.join('some');
 

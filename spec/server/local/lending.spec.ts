@@ -1,5 +1,5 @@
 /** The descriptors of open files, which come along with the answers to who asks for them (DESCRIPTOR_XATTR). */
-import { closeSync, fstatSync, readdirSync, readlinkSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DESCRIPTOR_XATTR, L_O_RDONLY, L_O_RDWR, NOFID, NOTAG } from '../../../lib/protocol/constants.js';
@@ -7,24 +7,17 @@ import { type LocalOptions, localBackend, MemoryBackend, Server } from '../../..
 import { socketpair } from '../../../lib/sys/io.js';
 import { MAX_PASSED } from '../../../lib/sys/rights.js';
 import { PolledTransport } from '../../../lib/transport/polled.js';
+import { openBelow } from '../../support/descriptors.js';
 import { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-
-function linkOf(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return '';
-  }
-}
 
 requires('root')('descriptors of open files', () => {
   let root: TemporaryDirectory;
   let server: Server;
   const clients: RawClient[] = [];
   /** Descriptors of the tree's files: what else a process has open comes and goes. */
-  const open = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(fd).startsWith(root.path)).length;
+  const open = () => openBelow(root.path);
 
   beforeEach(async () => {
     root = new TemporaryDirectory('lending');
