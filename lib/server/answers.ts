@@ -2,7 +2,7 @@ import debug from 'debug';
 import { Codec } from '../protocol/codec.js';
 import { HEADER_SIZE } from '../protocol/constants.js';
 import { errnoNumber } from '../protocol/errno.js';
-import { errnoOf } from '../protocol/error.js';
+import { ErrnoError, errnoOf } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type Body, type MessageName, messages, type RName, type TName } from '../protocol/messages.js';
 import { close } from '../sys/io.js';
@@ -50,10 +50,14 @@ export class Answers {
     this.#mistake = mistake;
   }
 
-  /** Sends the reply of a request; none longer than `msize` can be. */
+  /** Sends the reply of a request, or the error that is its answer; none longer than `msize` can be. */
   answer(request: Request, body: object, msize: number): void {
     if (request.dropped) {
       this.giveBack(request);
+      return;
+    }
+    if (body instanceof ErrnoError) {
+      this.fail(request, body);
       return;
     }
     const name = replies[request.name];

@@ -49,8 +49,11 @@ export interface BackendNode {
   retain(): void;
   /** One holder less; the last one frees what the node holds. */
   release(): void;
-  /** The child of that name, with one holder: the caller. ENOENT, ENOTDIR. */
-  walk(name: string, caller: Caller): Awaitable<BackendNode>;
+  /**
+   * The child of that name, with one holder: the caller. Undefined where there is none, for which ENOENT may be thrown as well: names that are
+   * missing are asked for all the time, and an exception costs more than the look-up. ENOTDIR.
+   */
+  walk(name: string, caller: Caller): Awaitable<BackendNode | undefined>;
   /** The directory above, with one holder more; the root's parent is the root. Never leaves the export. */
   parent(caller: Caller): Awaitable<BackendNode>;
   /** At least the fields of `mask` that the back-end has. */

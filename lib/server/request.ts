@@ -1,6 +1,7 @@
 import { NONUNAME } from '../protocol/constants.js';
 import type { TName } from '../protocol/messages.js';
 import type { Caller } from './backend.js';
+import { failure } from './errors.js';
 import type { Fid, FidTable } from './fids.js';
 
 /** One request from its arrival to its answer. It is also what a back-end sees of its caller. */
@@ -59,7 +60,15 @@ export class Request implements Caller {
 
   /** The fid of that number, which this request uses until it is answered. EBADF. */
   use(fids: FidTable, number: number): Fid {
-    const fid = fids.get(number);
+    const fid = this.find(fids, number);
+    if (fid === undefined) throw failure('EBADF');
+    return fid;
+  }
+
+  /** As `use`, for where having no such fid is nothing out of the ordinary. */
+  find(fids: FidTable, number: number): Fid | undefined {
+    const fid = fids.find(number);
+    if (fid === undefined) return undefined;
     if (this.#fid === undefined) {
       this.#fid = fid;
       this.uid = fid.attached.uid;

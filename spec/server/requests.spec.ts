@@ -9,8 +9,9 @@ import {
   LOCK_TYPE_WRLCK,
   ORDERED_XATTR,
 } from '../../lib/protocol/constants.js';
+import { ErrnoError } from '../../lib/protocol/error.js';
 import { READDIR_PLUS } from '../../lib/protocol/plus.js';
-import type { Caller } from '../../lib/server/backend.js';
+import type { Backend, BackendNode, Caller } from '../../lib/server/backend.js';
 import type { Limits } from '../../lib/server/limits.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
 import { Server } from '../../lib/server/server.js';
@@ -147,6 +148,44 @@ describe('requests of one connection', () => {
     expect((await list()).data.length).toBeLessThan(length);
     expect(calls.filter((method) => method === 'walk').length - asked).toBeLessThan(10);
     door.open();
+  });
+
+  test.each([
+    ['at once', false],
+    ['later', true],
+  ])('a name that is missing is ENOENT, or ends the walk, and frees newfid, whichever way a back-end says so %s', async (_when, later) => {
+    const root = tree.attach({ uname: '', aname: '', uid: 0 });
+    const { walk } = root;
+    const kinds = ['undefined', 'thrown'] as const;
+    for (const kind of kinds) {
+      const odd: Backend = {
+        attach: () => {
+          root.retain();
+          return Object.create(root, {
+            walk: {
+              value: (name: string, caller: Caller) => {
+                const found = name === 'none' ? undefined : walk.call(root, name, caller);
+                if (kind === 'thrown' && found === undefined) {
+                  if (later) return Promise.reject(new ErrnoError('ENOENT'));
+                  throw new ErrnoError('ENOENT');
+                }
+                return later ? Promise.resolve(found) : found;
+              },
+            },
+          }) as BackendNode;
+        },
+        close: () => {},
+      };
+      const server = new Server({ exports: { tree: odd } });
+      live.push(server);
+      const c = await RawClient.attached(server);
+      expect(await c.outcome('Twalk', { fid: 0, newfid: 5, wnames: ['none'] })).toBe('ENOENT');
+      expect(await c.outcome('Twalk', { fid: 0, newfid: 5, wnames: ['none', 'b'] })).toBe('ENOENT');
+      expect((await c.call('Twalk', { fid: 0, newfid: 5, wnames: ['a', 'none'] })).wqids).toHaveLength(1);
+      expect(await c.outcome('Tgetattr', getattr(5))).toBe('EBADF');
+      expect((await c.call('Twalk', { fid: 0, newfid: 5, wnames: ['a', 'b'] })).wqids).toHaveLength(2);
+    }
+    root.release();
   });
 
   test('newfid belongs to the walk that is under way', async () => {

@@ -6,7 +6,9 @@ import { demandWritable, empty, type Handler, nothing } from './handler.js';
 const KNOWN = 0x1ff;
 
 export const Tgetattr: Handler<'Tgetattr'> = ({ fids }, request, body) => {
-  const fid = request.use(fids, body.fid);
+  // Sent behind a Twalk without waiting, it finds no fid wherever that found no name.
+  const fid = request.find(fids, body.fid);
+  if (fid === undefined) return failure('EBADF');
   return (fid.file ?? fid.node).getattr(body.requestMask, request);
 };
 

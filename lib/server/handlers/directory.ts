@@ -82,9 +82,10 @@ function plusOf(directory: BackendNode, entry: DirectoryEntry, bare: boolean, re
   try {
     const node = directory.walk(name, request);
     if (isPending(node)) {
-      node.then((late) => late.release()).catch(() => {});
+      node.then((late) => late?.release()).catch(() => {});
       return undefined;
     }
+    if (node === undefined) return unknown;
     try {
       const attributes = node.getattr(GETATTR_ALL, request);
       if (!isPending(attributes)) return { entry, attributes, bare: bare && isBare(node, request) };

@@ -1,3 +1,4 @@
+import type { ErrnoError } from '../../protocol/error.js';
 import type { Body, Reply, TName } from '../../protocol/messages.js';
 import type { Awaitable } from '../backend.js';
 import type { Connection } from '../connection.js';
@@ -6,10 +7,10 @@ import type { Fid } from '../fids.js';
 import type { Request } from '../request.js';
 
 /**
- * Answers one kind of request: with the body of its reply, at once or later, or by throwing what Rlerror is to carry. What it uses of
- * `connection.fids` it gets through `request.use`, which keeps it until the answer.
+ * Answers one kind of request: with the body of its reply, at once or later, or by throwing what Rlerror is to carry; an error that is nothing
+ * out of the ordinary may be the answer itself. What it uses of `connection.fids` it gets through `request.use`, which keeps it until the answer.
  */
-export type Handler<N extends TName> = (connection: Connection, request: Request, body: Body<N>) => Awaitable<Reply<N>>;
+export type Handler<N extends TName> = (connection: Connection, request: Request, body: Body<N>) => Awaitable<Reply<N> | ErrnoError>;
 
 /** The body of every reply without fields. */
 export const empty = {};

@@ -1,4 +1,5 @@
 import { MAXWELEM } from '../../protocol/constants.js';
+import type { ErrnoError } from '../../protocol/error.js';
 import type { Qid } from '../../protocol/types.js';
 import type { Awaitable, BackendNode } from '../backend.js';
 import { failure, isPending } from '../errors.js';
@@ -6,6 +7,8 @@ import { Fid, type FidTable } from '../fids.js';
 import { checkName } from '../names.js';
 import type { Request } from '../request.js';
 import type { Handler } from './handler.js';
+
+type Answer = { wqids: Qid[] } | ErrnoError;
 
 export const Twalk: Handler<'Twalk'> = ({ fids }, request, { fid: number, newfid, wnames }) => {
   const fid = request.use(fids, number);
@@ -42,11 +45,12 @@ class Walk {
   }
 
   /** Goes on as long as the back-end answers at once. */
-  go(): Awaitable<{ wqids: Qid[] }> {
+  go(): Awaitable<Answer> {
     try {
       while (this.#qids.length < this.#names.length) {
         const next = this.#step(this.#names[this.#qids.length] ?? '');
         if (isPending(next)) return this.#goLater(next);
+        if (next === undefined) return this.#missing();
         this.#arrive(next);
       }
     } catch (error) {
@@ -55,17 +59,22 @@ class Walk {
     return this.#finish();
   }
 
-  async #goLater(first: Promise<BackendNode>): Promise<{ wqids: Qid[] }> {
+  async #goLater(first: Promise<BackendNode | undefined>): Promise<Answer> {
     try {
-      this.#arrive(await first);
-      while (this.#qids.length < this.#names.length) this.#arrive(await this.#step(this.#names[this.#qids.length] ?? ''));
+      let next = await first;
+      for (;;) {
+        if (next === undefined) return this.#missing();
+        this.#arrive(next);
+        if (this.#qids.length === this.#names.length) break;
+        next = await this.#step(this.#names[this.#qids.length] ?? '');
+      }
     } catch (error) {
       return this.#stop(error);
     }
     return this.#finish();
   }
 
-  #step(name: string): Awaitable<BackendNode> {
+  #step(name: string): Awaitable<BackendNode | undefined> {
     if (name === '..') return this.#at.parent(this.#request);
     if (name !== '.') return this.#at.walk(name, this.#request);
     if ((this.#at.qid.type & 0x80) === 0) throw failure('ENOTDIR');
@@ -91,9 +100,19 @@ class Walk {
 
   /** A walk that fails at its first name is an error; later, it gives the qids it has and no newfid (walk(5)). */
   #stop(error: unknown): { wqids: Qid[] } {
-    this.#at.release();
-    if (this.#newfid !== this.#fid.number) this.#fids.unreserve(this.#newfid);
+    this.#leave();
     if (this.#qids.length === 0) throw error;
     return { wqids: this.#qids };
+  }
+
+  /** As `#stop`, where there is no such name. */
+  #missing(): Answer {
+    this.#leave();
+    return this.#qids.length === 0 ? failure('ENOENT') : { wqids: this.#qids };
+  }
+
+  #leave(): void {
+    this.#at.release();
+    if (this.#newfid !== this.#fid.number) this.#fids.unreserve(this.#newfid);
   }
 }

@@ -53,6 +53,7 @@ export function* createFile(
       let node: LocalNode | undefined;
       try {
         node = yield* dir.look(work, name);
+        if (node === undefined) throw failure('ENOENT');
         return { node, file: yield* node.openWith(work, flags, connection) };
       } catch (error) {
         node?.release();

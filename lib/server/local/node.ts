@@ -12,7 +12,7 @@ import {
   S_ISGID,
 } from '../../protocol/constants.js';
 import type { Attributes, FileSystemStatistics, Qid, SetAttributes } from '../../protocol/types.js';
-import { EPERM } from '../../sys/files.js';
+import { ENOENT, EPERM } from '../../sys/files.js';
 import { O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import { makedev, readStatFs, type Stat } from '../../sys/stat.js';
@@ -130,14 +130,14 @@ export class LocalNode implements BackendNode {
     return up;
   }
 
-  walk(name: string): Awaitable<LocalNode> {
+  walk(name: string): Awaitable<LocalNode | undefined> {
     this.tree.check(name);
     const answer = this.tree.perform(this, (work) => this.look(work, name));
     return answer instanceof Promise ? this.#walked(answer, name) : answer;
   }
 
   /** Where changes of the directory have overtaken a look again and again, it takes its turn among them. */
-  async #walked(answer: Promise<LocalNode>, name: string): Promise<LocalNode> {
+  async #walked(answer: Promise<LocalNode | undefined>, name: string): Promise<LocalNode | undefined> {
     try {
       return await answer;
     } catch (error) {
@@ -147,10 +147,10 @@ export class LocalNode implements BackendNode {
   }
 
   /**
-   * The child of that name, with one holder more. Where a rename or a removal came in between, what was found may have another name by now, and be
+   * The child of that name, with one holder more; undefined if there is none. Where a rename or a removal came in between, what was found may have another name by now, and be
    * known by it: it is looked for again. OVERTAKEN where they never leave the time for it.
    */
-  *look(work: Work, name: string): Op<LocalNode> {
+  *look(work: Work, name: string): Op<LocalNode | undefined> {
     const { tree } = this;
     this.demandDirectory();
     tree.enter(this, name);
@@ -171,9 +171,12 @@ export class LocalNode implements BackendNode {
           return known;
         }
         if (this.children?.get(name) === known) tree.detach(known);
+        if (result === ENOENT) return undefined;
         must(result);
       }
-      const fd = must(yield* this.tree.open(work, dirfd, name, HELD));
+      const fd = yield* tree.open(work, dirfd, name, HELD);
+      if (fd === ENOENT) return undefined;
+      must(fd);
       const node = yield* this.#meet(work, name, fd);
       if (this.turn === turn) return tree.adopt(node, fd);
       yield* work.close(fd);

@@ -73,13 +73,12 @@ export class Entry implements BackendNode {
     return this.#name;
   }
 
-  walk(name: string, caller: Caller): Entry {
+  walk(name: string, caller: Caller): Entry | undefined {
     const { inode } = this;
     if (inode.directory === undefined) throw failure('ENOTDIR');
     inode.demand(1, caller.uid);
     const entry = inode.directory.get(name);
-    if (entry === undefined) throw failure('ENOENT');
-    entry.inode.retain();
+    entry?.inode.retain();
     return entry;
   }
 

@@ -12,7 +12,7 @@ import { markedEnvironment } from '../../support/launcher.js';
 import { RawClient } from '../../support/raw.js';
 import { sized } from '../../support/sized.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-import { caller, changeOf, Exported, hold, intercept, outcome, setHostXattr, sys } from './exported.js';
+import { caller, changeOf, child, Exported, hold, intercept, outcome, setHostXattr, sys } from './exported.js';
 
 const TRIES = sized('NINEP_RACES', 100_000, 2000);
 const models = ['none', 'mapped-xattr', 'mapped-file'] as const;
@@ -470,7 +470,7 @@ describe('with calls on other threads', () => {
       await using e = await Exported.make({ background: 'always' });
       mkdirSync(e.host('d'));
       const { reached, door } = hold(e, 'openat', 'answer');
-      const walked = outcome(() => e.root.walk('d', caller()));
+      const walked = outcome(() => child(e.root, 'd'));
       await reached;
       if (gone === 'renamed') await e.root.rename('d', e.root, 'e', caller());
       else await e.root.unlink('d', 0x200, caller());
@@ -488,7 +488,7 @@ describe('with calls on other threads', () => {
     const { reached, door } = hold(e, 'renameat', 'answer');
     const renamed = e.root.rename('d', e.root, 'e', caller());
     await reached;
-    const old = outcome(() => e.root.walk('d', caller()));
+    const old = outcome(() => child(e.root, 'd'));
     const walked = e.root.walk('e', caller());
     // Whoever does not wait for the answer has looked by then.
     for (let turn = 0; turn < 16; turn++) await e.root.getattr(0n, caller());

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { AT_REMOVEDIR, DT_DIR, DT_UNKNOWN, QTSYMLINK, SETATTR_GID, SETATTR_MODE, SETATTR_UID } from '../../../lib/protocol/constants.js';
 import { localBackend } from '../../../lib/server/local/index.js';
 import { requires } from '../../support/requires.js';
-import { caller, changeOf, Exported, hostXattr, outcome, setHostXattr } from './exported.js';
+import { caller, changeOf, child, Exported, hostXattr, outcome, setHostXattr } from './exported.js';
 
 /** What QEMU 7.2 to 10.0 (hw/9pfs/9p-local.c) leave on disk, byte by byte. */
 const META = '.virtfs_metadata';
@@ -315,7 +315,7 @@ describe('mapped-file on disk', () => {
     const f = await e.walk('f');
     for (const name of [META, '.virtfs_metadata_root']) {
       const tries: Record<string, () => unknown> = {
-        walk: () => e.root.walk(name, caller()),
+        walk: () => child(e.root, name),
         create: () => e.root.create(name, 0o101, 0o644, 0, caller()),
         mkdir: () => e.root.mkdir(name, 0o755, 0, caller()),
         symlink: () => e.root.symlink(name, 'x', 0, caller()),
@@ -367,7 +367,7 @@ describe.each(['mapped-xattr', 'mapped-file'] as const)('%s: a file with two nam
     const other = await localBackend(e.host(), { securityModel });
     const root = other.attach();
     const a = await e.open('a', 2);
-    const node = await root.walk('a', caller());
+    const node = await child(root, 'a');
     await node.setattr(changeOf(SETATTR_MODE, { mode: 0o4755 }), caller());
     await a.write(Buffer.from('x'), 0, caller());
     expect((await node.getattr(0n, caller())).mode).toBe(0o100755);

@@ -1,6 +1,7 @@
 import { vi } from 'vitest';
 import type { Attributes, SetAttributes } from '../../../lib/protocol/types.js';
 import type { BackendFile, BackendNode, Caller } from '../../../lib/server/backend.js';
+import { failure } from '../../../lib/server/errors.js';
 import { type LocalBackend, type LocalOptions, localBackend } from '../../../lib/server/local/index.js';
 import { LocalNode } from '../../../lib/server/local/node.js';
 import { Door } from '../../support/gated.js';
@@ -23,6 +24,13 @@ export async function outcome(action: () => unknown): Promise<string> {
   } catch (error) {
     return String((error as NodeJS.ErrnoException).code);
   }
+}
+
+/** The child of that name. ENOENT. */
+export async function child(directory: BackendNode, name: string, who = caller()): Promise<BackendNode> {
+  const node = await directory.walk(name, who);
+  if (node === undefined) throw failure('ENOENT');
+  return node;
 }
 
 /** An export of a fresh directory, spoken to without a wire. */
@@ -51,7 +59,7 @@ export class Exported implements AsyncDisposable {
     let node = this.root;
     node.retain();
     for (const name of path.split('/').filter((part) => part !== '')) {
-      const next = await node.walk(name, who);
+      const next = await child(node, name, who);
       node.release();
       node = next;
     }

@@ -17,7 +17,7 @@ import { openFiles } from '../../../lib/server/descriptors.js';
 import { localBackend } from '../../../lib/server/local/index.js';
 import { Door } from '../../support/gated.js';
 import { markedEnvironment } from '../../support/launcher.js';
-import { caller, Exported, hold, intercept, outcome } from './exported.js';
+import { caller, child, Exported, hold, intercept, outcome } from './exported.js';
 
 const range = (type: number, start = 0, length = 0, procId = 1, clientId = 'host'): LockRange => ({
   type,
@@ -124,7 +124,7 @@ describe('byte-range locks are the host’s', () => {
     await e.create('f');
     const other = await localBackend(e.host(), { securityModel: 'mapped-file' });
     const root = other.attach();
-    const node = await root.walk('f', caller());
+    const node = await child(root, 'f');
     const [mine, theirs] = [await e.open('f', 2), await node.open(2, caller())];
     expect(await mine.lock(range(LOCK_TYPE_WRLCK, 0, 10), 0, caller())).toBe(LOCK_SUCCESS);
     expect(await theirs.lock(range(LOCK_TYPE_WRLCK, 9, 1), 0, caller())).toBe(LOCK_BLOCKED);

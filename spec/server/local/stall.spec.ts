@@ -9,7 +9,7 @@ import { launch } from '../../support/launcher.js';
 import { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
-import { caller, Exported } from './exported.js';
+import { caller, child, Exported } from './exported.js';
 
 /** Requests that hang at once: more than Node's pool has threads. */
 const HANGING = 12;
@@ -26,7 +26,7 @@ requires('mount')('a file system that hangs', () => {
     await using other = await Exported.make();
     const backend = await localBackend(directory.path);
     const root = backend.attach();
-    const stuck = await root.walk('stuck', caller());
+    const stuck = await child(root, 'stuck');
     const file = await stuck.open(0, caller());
     const answers: Promise<unknown>[] = [];
     for (let turn = 0; turn < HANGING; turn++) {
@@ -36,7 +36,7 @@ requires('mount')('a file system that hangs', () => {
     let ended = 0;
     const settled = Promise.allSettled(answers.map((answer) => answer.finally(() => ended++)));
     // All of this is answered while those wait.
-    const ok = await root.walk('ok', caller());
+    const ok = await child(root, 'ok');
     const open = await ok.open(0, caller());
     const buffer = Buffer.alloc(8);
     expect(buffer.toString('utf8', 0, await open.read(buffer, 0, caller()))).toBe('hello');
@@ -70,7 +70,7 @@ requires('mount')('a file system that may hang, below one that does not', () => 
     });
     const root = backend.attach();
     const shared = vi.spyOn(sharedThreads, 'call');
-    for (let turn = 0; turn < 2; turn++) (await root.walk('m', caller())).release();
+    for (let turn = 0; turn < 2; turn++) (await child(root, 'm')).release();
     expect(shared).not.toHaveBeenCalled();
     shared.mockRestore();
     root.release();
