@@ -68,12 +68,17 @@ export class Ordered {
   /** The second after the first, together where order is kept. The first one's error is the one that counts. */
   async both<A, B>(first: Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
     if (!this.kept) return [await first, await second()];
-    const [one, two] = await Promise.allSettled([first, second()]);
-    if (one.status === 'rejected') throw one.reason;
-    if (two.status === 'fulfilled') return [one.value, two.value];
-    // A conversation that was lost in between is followed by one that keeps no order yet.
-    if ((two.reason as NodeJS.ErrnoException).code === 'EBADF') return [one.value, await second()];
-    throw two.reason;
+    const later = second();
+    // Of no interest where the first one fails.
+    later.catch(() => {});
+    const one = await first;
+    try {
+      return [one, await later];
+    } catch (error) {
+      // A conversation that was lost in between is followed by one that keeps no order yet.
+      if ((error as NodeJS.ErrnoException).code === 'EBADF') return [one, await second()];
+      throw error;
+    }
   }
 
   /** Twalk of one name, or of none for a clone; the fid is given at once. Where order is kept it may be used at once, too. */
