@@ -16,6 +16,7 @@ import { ErrnoError } from '../protocol/error.js';
 import type { Attributes } from '../protocol/types.js';
 import { differs, remember, seenNow, unchanged, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
+import { ended } from './ended.js';
 import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
@@ -143,11 +144,8 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         return { pin, attributes: undefined, prefetch, asked };
       }
       // The fid is there already, so none of them waits for another.
-      const [open, seen, still] = await Promise.allSettled([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
-      if (open.status === 'rejected') throw open.reason;
-      if (seen.status === 'rejected') throw seen.reason;
-      if (still.status === 'rejected') throw still.reason;
-      return { pin, attributes: seen.value, prefetch: undefined, asked };
+      const [, attributes] = await ended([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
+      return { pin, attributes, prefetch: undefined, asked };
     } catch (error) {
       backings.drop(asked);
       await done;
@@ -181,20 +179,15 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       });
       if (!ordered.kept) {
         await walked;
-        const [open, seen] = await Promise.allSettled([fid.open(wire, o), look ? fid.getattr(WANTED, o) : undefined]);
-        if (open.status === 'rejected') throw open.reason;
-        if (seen.status === 'rejected') throw seen.reason;
-        return { pin, attributes: seen.value, prefetch: undefined, asked };
+        const [, attributes] = await ended([fid.open(wire, o), look ? fid.getattr(WANTED, o) : undefined]);
+        return { pin, attributes, prefetch: undefined, asked };
       }
       const opening = fid.open(wire, o);
       const looking = look ? fid.getattr(WANTED, o) : undefined;
       asked = backings.ask(node, fid, o);
       const prefetch = asked !== undefined || size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
-      const [walk, open, seen] = await Promise.allSettled([walked, opening, looking]);
-      if (walk.status === 'rejected') throw walk.reason;
-      if (open.status === 'rejected') throw open.reason;
-      if (seen.status === 'rejected') throw seen.reason;
-      return { pin, attributes: seen.value, prefetch, asked };
+      const [, , attributes] = await ended([walked, opening, looking]);
+      return { pin, attributes, prefetch, asked };
     } catch (error) {
       backings.drop(asked);
       if (made) pin.end();
