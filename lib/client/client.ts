@@ -3,7 +3,7 @@ import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import { decodeText } from '../protocol/text.js';
 import type { Qid } from '../protocol/types.js';
-import type { CallOptions, Done } from '../session/call.js';
+import { type CallOptions, type Done, withLate } from '../session/call.js';
 import { whileHeard } from '../session/parting.js';
 import type { Session } from '../session/session.js';
 import { Fid } from './fid.js';
@@ -167,16 +167,13 @@ export class Client {
           if (reply === undefined) reject(error);
           else resolve(reply);
         },
-        {
-          ...options,
-          late: (_error, reply) => {
-            if (!givenUp) return;
-            // Given up, yet the server did it: nobody else knows the fid.
-            fid.known = reply !== undefined;
-            if (fid.known) fid.clunk().catch(() => undefined);
-            else this.#forget(fid);
-          },
-        },
+        withLate(options, (_error, reply) => {
+          if (!givenUp) return;
+          // Given up, yet the server did it: nobody else knows the fid.
+          fid.known = reply !== undefined;
+          if (fid.known) fid.clunk().catch(() => undefined);
+          else this.#forget(fid);
+        }),
       );
     });
   }
@@ -184,10 +181,13 @@ export class Client {
   /** Sends the request that ends `fid` on the server, whatever it answers. */
   requestEnd(fid: Fid, name: 'Tclunk' | 'Tremove', options: RequestOptions | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.call(name, { fid: fid.number }, (error, reply) => (reply === undefined ? reject(error) : resolve()), {
-        ...options,
-        late: () => this.#forget(fid),
-      });
+      const done: Done<typeof name> = (error, reply) => (reply === undefined ? reject(error) : resolve());
+      this.call(
+        name,
+        { fid: fid.number },
+        done,
+        withLate<typeof name>(options, () => this.#forget(fid)),
+      );
     });
   }
 

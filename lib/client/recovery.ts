@@ -1,7 +1,7 @@
 import debug from 'debug';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
-import type { CallOptions, Done } from '../session/call.js';
+import { type CallOptions, type Done, withLate } from '../session/call.js';
 import { abortError } from '../session/index.js';
 import { pause as sleep } from '../session/pause.js';
 import type { Session } from '../session/session.js';
@@ -169,12 +169,9 @@ export class Recovery {
       },
       late === undefined
         ? options
-        : {
-            ...options,
-            late: (error, reply) => {
-              if (!parked) late(error, reply);
-            },
-          },
+        : withLate(options, (error, reply) => {
+            if (!parked) late(error, reply);
+          }),
     );
   }
 

@@ -27,6 +27,22 @@ export interface CallOptions<N extends TName = TName> {
   endless?: boolean | undefined;
 }
 
+/**
+ * The options with another `late`. Written out, as a spread of options that come in many shapes takes longer than sending the request (a missing field is an error
+ * of the compiler's).
+ */
+export function withLate<N extends TName>(options: CallOptions<N> | undefined, late: Done<N>): CallOptions<N> {
+  const all: { [K in keyof Required<CallOptions<N>>]: CallOptions<N>[K] } = {
+    signal: options?.signal,
+    timeout: options?.timeout,
+    into: options?.into,
+    late,
+    descriptor: options?.descriptor,
+    endless: options?.endless,
+  };
+  return all;
+}
+
 /** A request between its sending and its reply. */
 export interface Call<N extends TName = TName> {
   readonly name: N;
