@@ -178,3 +178,12 @@ export type RName = Extract<MessageName, `R${string}`>;
 export type ReplyName<N extends TName> = N extends `T${infer Rest}` ? Extract<RName, `R${Rest}`> : never;
 /** The fields of the reply to a request. */
 export type Reply<N extends TName> = Body<ReplyName<N>>;
+
+const tables = Object.keys({ ...messages, ...messagesU });
+/** Names as the tables have them, not made anew: two strings that are one object are compared without a look at their letters, reply for reply. */
+const replyNames = new Map(tables.map((name) => [name, tables.find((reply) => reply === `R${name.slice(1)}`)]));
+
+/** The name of the message that grants a request. */
+export function replyName(name: TName): RName {
+  return replyNames.get(name) as RName;
+}

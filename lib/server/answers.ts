@@ -4,7 +4,7 @@ import { HEADER_SIZE } from '../protocol/constants.js';
 import { errnoNumber } from '../protocol/errno.js';
 import { ErrnoError, errnoOf } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
-import { type Body, type MessageName, messages, type RName, type TName } from '../protocol/messages.js';
+import { type Body, type MessageName, messages, replyName } from '../protocol/messages.js';
 import { close } from '../sys/io.js';
 import type { BufferPool } from './buffers.js';
 import type { Counters } from './counters.js';
@@ -19,8 +19,6 @@ export const codec = new Codec();
 const RREAD_HEAD = HEADER_SIZE + 4;
 const EINTR = 4;
 const EMSGSIZE = 90;
-
-const replies = Object.fromEntries(Object.keys(messages).map((name) => [name, `R${name.slice(1)}`])) as Readonly<Record<TName, RName>>;
 
 /** A line of the trace. */
 export function traceMessage(connection: string, arrow: '→' | '←', name: MessageName, tag: number, body: unknown): void {
@@ -60,7 +58,7 @@ export class Answers {
       this.fail(request, body);
       return;
     }
-    const name = replies[request.name];
+    const name = replyName(request.name);
     if (trace.enabled) traceMessage(this.#connection, '←', name, request.tag, body);
     if (name === 'Rread' || name === 'Rreaddir') {
       this.#answerData(name, request, (body as Body<'Rread'>).data);

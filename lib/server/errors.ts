@@ -17,5 +17,5 @@ export function failure(code: string): ErrnoError {
 
 /** Whether an answer is still to come. Anything with a `then` counts, so that other people's promises work. */
 export function isPending<T>(answer: T | Promise<T>): answer is Promise<T> {
-  return typeof answer === 'object' && answer !== null && 'then' in answer && typeof answer.then === 'function';
+  return typeof answer === 'object' && answer !== null && typeof (answer as { then?: unknown }).then === 'function';
 }

@@ -1,7 +1,7 @@
 import { type Codec, typeOf } from '../protocol/codec.js';
 import { HEADER_SIZE } from '../protocol/constants.js';
 import { answeredError, ErrnoError, ProtocolError } from '../protocol/error.js';
-import { type MessageName, messages, messagesU, type Reply, type TName } from '../protocol/messages.js';
+import { type MessageName, messagesU, type Reply, replyName, type TName } from '../protocol/messages.js';
 import type { Transport } from '../transport/transport.js';
 import type { Call } from './call.js';
 import { legacyErrno } from './ename.js';
@@ -10,7 +10,7 @@ const EOPNOTSUPP = 95;
 
 /** Whether a message is the one that grants such a request. */
 export function isReplyTo(asked: TName, name: MessageName | undefined): name is MessageName {
-  return name !== undefined && name === replies.get(asked);
+  return name !== undefined && name === replyName(asked);
 }
 
 /** The reply in a frame, of which nothing points into it. A ProtocolError where it promises what was not asked for. */
@@ -34,7 +34,7 @@ export function bringsDescriptor(reply: Reply<TName>): boolean {
 /** The descriptor that came with a reply which brings one. EOPNOTSUPP for whoever asked where none has come. */
 export function descriptorOf({ name }: Call, transport: Transport): number {
   const fd = transport.takeDescriptor?.();
-  if (fd === undefined) throw new ProtocolError('no descriptor came with it', `R${name.slice(1)}`, 0, EOPNOTSUPP);
+  if (fd === undefined) throw new ProtocolError('no descriptor came with it', replyName(name), 0, EOPNOTSUPP);
   return fd;
 }
 
@@ -69,5 +69,3 @@ function ownData(call: Call, { data }: Reply<'Tread'>): Reply<'Tread'> {
 export function checkCount(call: Call, count: number): void {
   if (count > (call.asked ?? 0)) throw new ProtocolError(`${count} bytes; ${call.asked} were asked for`, 'Rread.count', HEADER_SIZE);
 }
-
-const replies = new Map<string, string>(Object.keys({ ...messages, ...messagesU }).map((name) => [name, `R${name.slice(1)}`]));
