@@ -17,8 +17,10 @@ export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number
       'Txattrwalk',
       { fid: fid.number, newfid: NOFID, name: DESCRIPTOR_XATTR },
       {
-        ...options,
-        descriptor(fd) {
+        // Not spread: see withLate.
+        signal: options?.signal,
+        timeout: options?.timeout,
+        descriptor: (fd) => {
           if (over) closeSync(fd);
           else descriptor = fd;
         },

@@ -92,12 +92,13 @@ export class Bridge {
     node.noXattrsUntil = at + this.options.attrTimeout;
   }
 
-  /** One more look-up of a node by the kernel, and what it is to know of it. `at`: as for `attr`. */
-  entry(node: Node, attributes: Attributes, at: number): EntryReply {
+  /** One more look-up of a node by the kernel, and what it is to know of it, `age` ms after it was told. `at`: as for `attr`. */
+  entry(node: Node, attributes: Attributes, at: number, age = 0): EntryReply {
     const { attrValid, attr } = this.attr(node, attributes, at);
     node.lookups++;
     this.shrinker?.grown();
-    return { nodeid: node.id, generation: 0, entryValid: this.options.entryTimeout, attrValid, attr };
+    const left = (valid: number): number => Math.max(0, valid - age);
+    return { nodeid: node.id, generation: 0, entryValid: left(this.options.entryTimeout), attrValid: left(attrValid), attr };
   }
 
   /**
@@ -109,12 +110,9 @@ export class Bridge {
     const { qid, nlink } = attributes;
     const node = this.tree.clearFor(parent, name, qid, nlink, (qid.type & QTDIR) !== 0);
     if (node === undefined || node.touchedAt >= at || node.behind?.busy) return undefined;
-    const reply = this.entry(node, attributes, at);
+    const reply = this.entry(node, attributes, at, performance.now() - at);
     if (bare) this.bare(node, at);
     this.tree.nodes.link(node, parent, name);
-    const age = performance.now() - at;
-    reply.entryValid = Math.max(0, reply.entryValid - age);
-    reply.attrValid = Math.max(0, reply.attrValid - age);
     return reply;
   }
 

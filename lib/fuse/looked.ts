@@ -75,7 +75,8 @@ export class Looked {
   changed(node: Node): void {
     if (this.#byNode.size > 0) this.#byNode.delete(node);
     if (this.#byThread.size === 0) return;
-    for (const [pid, look] of this.#byThread) if (look.node === node) this.#byThread.set(pid, { ...look, attributes: undefined });
+    for (const [pid, { node: looked, at }] of this.#byThread)
+      if (looked === node) this.#byThread.set(pid, { node, attributes: undefined, at });
   }
 }
 

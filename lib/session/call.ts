@@ -28,7 +28,7 @@ export interface CallOptions<N extends TName = TName> {
 }
 
 /**
- * The options with another `late`. Written out, as a spread of options that come in many shapes takes longer than sending the request (a missing field is an error
+ * The options with another `late`. Written out: a spread of options that come in many shapes takes longer than sending the request (a missing field is an error
  * of the compiler's).
  */
 export function withLate<N extends TName>(options: CallOptions<N> | undefined, late: Done<N>): CallOptions<N> {

@@ -42,8 +42,8 @@ export class PolledTransport implements Transport {
   /** The same as `#reading` where one descriptor serves both. */
   #writing: Registration | undefined;
   // What waits to be written: parts[head…], the first without its first `skip` bytes; sents[i] belongs to parts[i].
-  readonly #parts: Uint8Array[] = [];
-  readonly #sents: ((() => void) | undefined)[] = [];
+  #parts: Uint8Array[] = [];
+  #sents: ((() => void) | undefined)[] = [];
   #head = 0;
   #skip = 0;
   /** Descriptors that leave with the first byte of a part. */
@@ -314,8 +314,9 @@ export class PolledTransport implements Transport {
     }
     this.#skip = left;
     if (this.#head === this.#parts.length) {
-      this.#parts.length = 0;
-      this.#sents.length = 0;
+      // New ones: emptying an array by its length is a call out of compiled code.
+      this.#parts = [];
+      this.#sents = [];
       this.#head = 0;
     } else if (this.#head > 1024) {
       this.#parts.splice(0, this.#head);
