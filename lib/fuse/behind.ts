@@ -46,6 +46,8 @@ export class Behind {
   readonly #send: Send;
   readonly #buffers: ReadBuffers;
   readonly #flights = new Set<Flight>();
+  /** When the last one landed (performance.now). */
+  #landedAt = 0;
   #gathering: Gathering | undefined;
   /** In flight and gathered. */
   #bytes = 0;
@@ -59,6 +61,11 @@ export class Behind {
 
   get busy(): boolean {
     return this.#flights.size > 0;
+  }
+
+  /** Whether what was asked of the server at `at` (performance.now) or later may lack a write that was begun before. */
+  missing(at: number): boolean {
+    return this.busy || this.#landedAt >= at;
   }
 
   /** Whether a write of this range may begin now. */
@@ -129,6 +136,7 @@ export class Behind {
     this.#flights.add(flight);
     return flight.done.then((free) => {
       this.#flights.delete(flight);
+      this.#landedAt = performance.now();
       this.#bytes -= data.length;
       if (this.#flights.size < ENOUGH) this.#launch();
       const waiting = this.#waiting;

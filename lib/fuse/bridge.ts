@@ -130,8 +130,8 @@ export class Bridge {
     try {
       const node = await this.tree.nodeFor(parent, name, fid.qid, attributes, (fid.qid.type & QTDIR) !== 0, user, options);
       let latest = attributes;
-      if (node.behind?.busy) {
-        // The kernel would take the size without what is on its way for the true one.
+      if (node.behind?.missing(request.at)) {
+        // The kernel would take the size without what is on its way, or has landed since they were asked for, for the true one.
         await node.behind.idle(request.signal);
         latest = await fid.getattr(WANTED, options);
       }

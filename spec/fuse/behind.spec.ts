@@ -185,6 +185,21 @@ test('a gathering takes what just fits, and nothing that is longer by a byte', a
   expect(differences(await content(), Buffer.alloc(offset, 'b'))).toBe('none');
 });
 
+test('a look-up that was answered before a write has landed, and comes after it, does not tell the size from before', async () => {
+  const gate = door();
+  hold = () => gate.promise;
+  await write(0, piece(1));
+  await expect.poll(() => writes).toBe(1);
+  const { getattr } = client.verbs;
+  vi.spyOn(client.verbs, 'getattr').mockImplementationOnce(async (...args) => {
+    const before = await getattr.apply(client.verbs, args);
+    gate.open();
+    await expect.poll(() => bridge.tree.nodes.get(file.nodeid).behind?.busy).toBe(false);
+    return before;
+  });
+  expect((await ask('lookup', ROOT_ID, { name: 'f' })).attr.size).toBe(1000);
+});
+
 test('what a server takes only in part is an error to its writer', async () => {
   vi.spyOn(bridge.files.get(file.fh).pin.fid, 'write').mockResolvedValueOnce(999);
   await write(0, piece(1));
