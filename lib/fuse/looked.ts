@@ -35,12 +35,14 @@ export class Looked {
     remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now() });
   }
 
-  /** What the thread has just been told of the node. Once: a second open is another call. */
-  takeLookup(pid: number, node: Node): Attributes | undefined {
+  /**
+   * Whether the thread has just looked the node up, and what it was told then, if that still holds. Once: a second open is another call.
+   */
+  takeLookup(pid: number, node: Node): { readonly attributes: Attributes | undefined } | undefined {
     const look = this.#byThread.get(pid);
     if (look === undefined) return undefined;
     this.#byThread.delete(pid);
-    return look.node === node && performance.now() - look.at < SAME_OPEN ? look.attributes : undefined;
+    return look.node === node && performance.now() - look.at < SAME_OPEN ? look : undefined;
   }
 
   /** Whether a thread has looked the node up and may be about to open it. */

@@ -151,7 +151,9 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     bridge.touched(node);
     bridge.looked.changed(node);
     if (node.links.length > 0) {
-      tree.stray(node);
+      // Our own server's fids are files, and tell where they are not: whoever has just looked it up by the name that is gone opens it by them.
+      if (ordered.kept) node.strayed = true;
+      else tree.stray(node);
     } else if (node.nlink === 0 || node.isDirectory) nodes.orphan(node);
   }
 

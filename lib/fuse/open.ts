@@ -109,6 +109,9 @@ interface Opening {
   asked: Promise<number | undefined> | undefined;
 }
 
+/** What is looked at while a file is being opened: its attributes, and whether its name still leads to it. */
+type Look = 'nothing' | 'attributes' | 'name and attributes';
+
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
   const { tree, options, ordered, backings } = bridge;
@@ -121,7 +124,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
   async function opened(
     node: Node,
     wire: number,
-    look: boolean,
+    look: Look,
     size: number | undefined,
     user: number,
     request: Request,
@@ -137,14 +140,15 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     try {
       const opening = pin.fid.open(wire, o);
       asked = backings.ask(node, pin.fid, o);
-      if (!look) {
+      if (look === 'nothing') {
         const prefetch =
           asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
         await opening;
         return { pin, attributes: undefined, prefetch, asked };
       }
       // The fid is there already, so none of them waits for another.
-      const [, attributes] = await ended([opening, pin.fid.getattr(WANTED, o), leadsStill(node, user, request)]);
+      const leading = look === 'attributes' ? undefined : leadsStill(node, user, request);
+      const [, attributes] = await ended([opening, pin.fid.getattr(WANTED, o), leading]);
       return { pin, attributes, prefetch: undefined, asked };
     } catch (error) {
       backings.drop(asked);
@@ -160,7 +164,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     node: Node,
     { parent, name }: Link,
     wire: number,
-    look: boolean,
+    look: Look,
     size: number | undefined,
     user: number,
     request: Request,
@@ -179,11 +183,11 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       });
       if (!ordered.kept) {
         await walked;
-        const [, attributes] = await ended([fid.open(wire, o), look ? fid.getattr(WANTED, o) : undefined]);
+        const [, attributes] = await ended([fid.open(wire, o), look === 'nothing' ? undefined : fid.getattr(WANTED, o)]);
         return { pin, attributes, prefetch: undefined, asked };
       }
       const opening = fid.open(wire, o);
-      const looking = look ? fid.getattr(WANTED, o) : undefined;
+      const looking = look === 'nothing' ? undefined : fid.getattr(WANTED, o);
       asked = backings.ask(node, fid, o);
       const prefetch = asked !== undefined || size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
       const [, , attributes] = await ended([walked, opening, looking]);
@@ -234,7 +238,9 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const truncates = (wire & L_O_TRUNC) !== 0;
       if (node.behind?.busy) await node.behind.idle(request.signal);
       const just = bridge.looked.takeLookup(request.pid, node);
-      const look = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just === undefined;
+      const compares = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just?.attributes === undefined;
+      // Who has just looked it up means that file, whatever the name leads to by now.
+      const look = !compares ? 'nothing' : just === undefined ? 'name and attributes' : 'attributes';
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
       // What is cached and may still be good is not read.
       const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;
@@ -277,7 +283,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         throw error;
       }
       const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
-      const known = truncates ? undefined : (attributes ?? just);
+      const known = truncates ? undefined : (attributes ?? just?.attributes);
       const opening = await howToOpen(bridge, handle, result.asked, caching(node, wire, known));
       const how = opening.flags;
       if (opening.backing !== undefined) return { fh, ...opening };

@@ -261,6 +261,24 @@ for (const [where, ordered] of [
   });
 }
 
+test('whoever has looked a name up opens what it led to then, though the file is changed and loses that name and another one', async () => {
+  let now = performance.now();
+  vi.spyOn(performance, 'now').mockImplementation(() => {
+    now += 0.001;
+    return now;
+  });
+  await using world = await Kernelless.begin({}, true, false);
+  const { nodeid } = await world.lookup('f', 11);
+  await world.ask('link', ROOT_ID, { oldNode: nodeid, name: 'l' });
+  await replacing['through it'](world);
+  await world.bridge.client.root.unlinkat('l');
+  const { fh } = await world.open(nodeid, RDONLY, 11);
+  expect(await world.read(nodeid, fh)).toBe('content');
+  await world.release(nodeid, fh);
+  // Who has not is told that the name leads elsewhere, and looks again.
+  await expect(world.open(nodeid, RDONLY, 12)).rejects.toMatchObject({ code: 'ESTALE' });
+});
+
 test('what is opened is the file that was meant, on a server that tells only then', async () => {
   await using world = await Kernelless.begin();
   const { nodeid } = await world.lookup('f');
