@@ -17,6 +17,8 @@ interface Look<T> {
   readonly node: Node;
   readonly attributes: T;
   readonly at: number;
+  /** It is the kernel's second look, for an open that it tries again. */
+  readonly again?: boolean;
 }
 
 /**
@@ -27,12 +29,21 @@ export class Looked {
   /** Without attributes where they do not hold: the thread has looked the node up all the same. */
   readonly #byThread = new Map<number, Look<Attributes | undefined>>();
   readonly #byNode = new Map<Node, Look<Seen>>();
+  /** Threads that have been told ESTALE by an open, and whose next look-up is for that same open. */
+  readonly #again = new Set<number>();
 
   /** A LOOKUP by a thread, which came at `asked`, gave this. */
   lookup(pid: number, node: Node, attributes: Attributes, asked: number): void {
     // A change that has begun since then is not in it.
     const holds = node.touchedAt < asked;
-    remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now() });
+    const again = this.#again.size > 0 && this.#again.delete(pid);
+    remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now(), again });
+  }
+
+  /** A thread's open is told that the name leads elsewhere by now: the kernel looks itself, and opens what it finds then. It does so once. */
+  stale(pid: number): void {
+    if (this.#again.size >= MOST) this.#again.clear();
+    this.#again.add(pid);
   }
 
   /**
@@ -42,7 +53,10 @@ export class Looked {
     const look = this.#byThread.get(pid);
     if (look === undefined) return undefined;
     this.#byThread.delete(pid);
-    return look.node === node && performance.now() - look.at < SAME_OPEN ? look : undefined;
+    if (look.node !== node) return undefined;
+    const age = performance.now() - look.at;
+    if (age < SAME_OPEN) return look;
+    return look.again && age < OPENED ? { attributes: undefined } : undefined;
   }
 
   /** Whether a thread has looked the node up and may be about to open it. */

@@ -248,6 +248,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       try {
         result = await opened(node, wire, look, size, user, request);
       } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid);
         // Write-back wants to read as well; who may only write can do without.
         if (!loose || (error as NodeJS.ErrnoException).code !== 'EACCES' || (flags & L_O_ACCMODE) !== L_O_WRONLY) throw error;
         wire = (wire & ~L_O_ACCMODE) | L_O_WRONLY;
@@ -258,6 +259,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         // The name got another file while this one was being opened by it.
         backings.drop(result.asked);
         pin.end();
+        bridge.looked.stale(request.pid);
         throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
       }
       try {
