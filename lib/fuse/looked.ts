@@ -29,21 +29,27 @@ export class Looked {
   /** Without attributes where they do not hold: the thread has looked the node up all the same. */
   readonly #byThread = new Map<number, Look<Attributes | undefined>>();
   readonly #byNode = new Map<Node, Look<Seen>>();
-  /** Threads that have been told ESTALE by an open, and whose next look-up is for that same open. */
-  readonly #again = new Set<number>();
+  /** Threads that have been told ESTALE, and when: the kernel looks each name of the path up anew for them. */
+  readonly #again = new Map<number, number>();
 
   /** A LOOKUP by a thread, which came at `asked`, gave this. */
   lookup(pid: number, node: Node, attributes: Attributes, asked: number): void {
     // A change that has begun since then is not in it.
     const holds = node.touchedAt < asked;
-    const again = this.#again.size > 0 && this.#again.delete(pid);
-    remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now(), again });
+    remember(this.#byThread, pid, { node, attributes: holds ? attributes : undefined, at: performance.now(), again: this.isAgain(pid) });
   }
 
-  /** A thread's open is told that the name leads elsewhere by now: the kernel looks itself, and opens what it finds then. It does so once. */
+  /** A thread is told that a name leads elsewhere by now: the kernel looks itself, and takes what it finds then. It does so once. */
   stale(pid: number): void {
     if (this.#again.size >= MOST) this.#again.clear();
-    this.#again.add(pid);
+    this.#again.set(pid, performance.now());
+  }
+
+  /** Whether a thread looks up what it has just been told is stale. */
+  isAgain(pid: number): boolean {
+    if (this.#again.size === 0) return false;
+    const at = this.#again.get(pid);
+    return at !== undefined && performance.now() - at < OPENED;
   }
 
   /**
@@ -53,6 +59,7 @@ export class Looked {
     const look = this.#byThread.get(pid);
     if (look === undefined) return undefined;
     this.#byThread.delete(pid);
+    if (look.again) this.#again.delete(pid);
     if (look.node !== node) return undefined;
     const age = performance.now() - look.at;
     if (age < SAME_OPEN) return look;

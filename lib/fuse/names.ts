@@ -259,7 +259,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const parent = nodes.get(request.nodeid);
       const user = tree.userOf(request);
       bridge.interest.lookedUp(parent);
-      const seen = bridge.ahead.take(parent, name, user);
+      // A listing may be from before what made it stale.
+      const seen = bridge.looked.isAgain(request.pid) ? undefined : bridge.ahead.take(parent, name, user);
       const told = seen && bridge.listed(parent, name, seen, seen.at);
       return told ?? lookedUp(parent, name, user, request);
     },

@@ -45,8 +45,10 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     if (node.behind?.busy) return node.behind.idle(request.signal).then(() => withFile(fh, request, use));
     const handle = fh === undefined ? undefined : files.find(fh);
     if (handle !== undefined && handle.node === node && !node.mustBeWalkedTo) return use(handle.pin.fid, request.options);
-    return bridge.with(node, request, use, true).catch((error: unknown) => {
-      throw staleIfGone(error);
+    return bridge.with(node, request, use, true).catch((gone: unknown) => {
+      const error = staleIfGone(gone);
+      if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid);
+      throw error;
     });
   }
 

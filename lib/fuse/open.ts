@@ -121,14 +121,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
    * Opens a fid of a node, and looks at its attributes and its name meanwhile where that matters. `size`: what may be read ahead
    * of it; undefined if nothing.
    */
-  async function opened(
-    node: Node,
-    wire: number,
-    look: Look,
-    size: number | undefined,
-    user: number,
-    request: Request,
-  ): Promise<Opening> {
+  async function opened(node: Node, wire: number, look: Look, size: number | undefined, user: number, request: Request): Promise<Opening> {
     const o = request.options;
     // Others who have looked it up need its fid as well: what replaces files all the time would have them find another one by the name, again and again.
     const others = bridge.looked.isExpected(node) && node.pins?.has(user) === true;

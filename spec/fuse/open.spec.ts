@@ -310,6 +310,27 @@ test('an open that is tried again opens what the second look found, on a host so
   }
 });
 
+test('who is told that a name leads elsewhere is not told where it led by a listing that is older', async () => {
+  await using world = await Kernelless.begin({}, true);
+  const { nodeid } = await world.lookup('f', 11);
+  await world.release(nodeid, (await world.open(nodeid, RDONLY, 11)).fh);
+  const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
+  for (const name of names) world.tree.writeFile(name, name);
+  let walks = 0;
+  world.hold = (method) => {
+    if (method === 'walk') walks++;
+    return undefined;
+  };
+  // Until a look-up is answered from what was listed ahead, `f` being there as well.
+  for (let before = -1; before !== walks; ) {
+    before = walks;
+    await world.lookup(names.pop() ?? '');
+  }
+  await world.bridge.client.root.unlinkat('f');
+  await expect(world.open(nodeid, RDONLY, 11)).rejects.toMatchObject({ code: 'ESTALE' });
+  expect(await world.lookup('f', 11)).toMatchObject({ nodeid: 0 });
+});
+
 test('what is opened is the file that was meant, on a server that tells only then', async () => {
   await using world = await Kernelless.begin();
   const { nodeid } = await world.lookup('f');
