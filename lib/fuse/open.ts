@@ -110,7 +110,7 @@ interface Opening {
 }
 
 /** What is looked at while a file is being opened: its attributes, and whether its name still leads to it. */
-type Look = 'nothing' | 'attributes' | 'name and attributes';
+type Look = 'nothing' | 'name' | 'attributes' | 'name and attributes';
 
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
@@ -125,15 +125,17 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     const o = request.options;
     // Others who have looked it up need its fid as well: what replaces files all the time would have them find another one by the name, again and again.
     const others = bridge.looked.isExpected(node) && node.pins?.has(user) === true;
-    const own = others ? undefined : tree.takeOwn(node, user);
     const link = node.links[node.links.length - 1];
-    if (own === undefined && !others && link !== undefined) return byName(node, link, wire, look, size, user, request);
+    // What a name led to a second ago is not to be cut off, or written to, for what it leads to now.
+    const named = look === 'name' && link !== undefined;
+    const own = others || named ? undefined : tree.takeOwn(node, user);
+    if (own === undefined && link !== undefined && (named || !others)) return byName(node, link, wire, look, size, user, request);
     const { pin, done } = own === undefined ? await bridge.clone(node, user, o, others) : { pin: own, done: undefined };
     let asked: Opening['asked'];
     try {
       const opening = pin.fid.open(wire, o);
       asked = backings.ask(node, pin.fid, o);
-      if (look === 'nothing') {
+      if (look === 'nothing' || look === 'name') {
         const prefetch =
           asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
         await opening;
@@ -163,6 +165,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     request: Request,
   ): Promise<Opening> {
     const o = request.options;
+    const compares = look === 'attributes' || look === 'name and attributes';
     const from = tree.held(parent, user) ?? (await tree.reach(parent, user, o));
     const { fid, done } = ordered.walk(from.fid, name, o);
     from.drop();
@@ -174,15 +177,12 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         made = true;
         if (!node.is(fid.qid)) throw new ErrnoError('ESTALE');
       });
-      if (!ordered.kept) {
-        await walked;
-        const [, attributes] = await ended([fid.open(wire, o), look === 'nothing' ? undefined : fid.getattr(WANTED, o)]);
-        return { pin, attributes, prefetch: undefined, asked };
-      }
+      // The kernel has looked whether the caller may write to the file that it means: no other is cut off.
+      if (!ordered.kept || (wire & L_O_TRUNC) !== 0) await walked;
       const opening = fid.open(wire, o);
-      const looking = look === 'nothing' ? undefined : fid.getattr(WANTED, o);
+      const looking = compares ? fid.getattr(WANTED, o) : undefined;
       asked = backings.ask(node, fid, o);
-      const prefetch = asked !== undefined || size === undefined ? undefined : new Prefetch(fid, size, bridge.buffers);
+      const prefetch = asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(fid, size, bridge.buffers);
       const [, , attributes] = await ended([walked, opening, looking]);
       return { pin, attributes, prefetch, asked };
     } catch (error) {
@@ -233,7 +233,8 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const just = bridge.looked.takeLookup(request.pid, node);
       const compares = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just?.attributes === undefined;
       // Who has just looked it up means that file, whatever the name leads to by now.
-      const look = !compares ? 'nothing' : just === undefined ? 'name and attributes' : 'attributes';
+      const named = just === undefined && !loose;
+      const look = compares ? (named ? 'name and attributes' : 'attributes') : named ? 'name' : 'nothing';
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
       // What is cached and may still be good is not read.
       const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;

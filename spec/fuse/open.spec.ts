@@ -310,6 +310,25 @@ test('an open that is tried again opens what the second look found, on a host so
   }
 });
 
+for (const ordered of [false, true])
+  for (const cache of ['open', 'none'] as const)
+    test(`a file that others have moved away is not cut off or written to by its old name; order kept: ${ordered}, cache=${cache}`, async () => {
+      await using world = await Kernelless.begin({ cache }, ordered, false);
+      const { root } = world.client;
+      const { nodeid } = await world.lookup('f');
+      await root.renameat('f', root, 'x');
+      for (const flags of [WRONLY | TRUNC, RDWR | TRUNC, WRONLY, WRONLY | APPEND])
+        await expect(world.open(nodeid, flags)).rejects.toMatchObject({ code: 'ESTALE' });
+      world.tree.writeFile('f', 'another');
+      await expect(world.open(nodeid, WRONLY | TRUNC)).rejects.toMatchObject({ code: 'ESTALE' });
+      // Nor is what has that name now, before anybody has looked whether the caller may.
+      expect((await world.lookup('f')).attr.size).toBe('another'.length);
+      const moved = await world.lookup('x');
+      const { fh } = await world.open(moved.nodeid, RDONLY);
+      expect(await world.read(moved.nodeid, fh)).toBe('content');
+      await world.release(moved.nodeid, fh);
+    });
+
 test('who is told that a name leads elsewhere is not told where it led by a listing that is older', async () => {
   await using world = await Kernelless.begin({}, true);
   const { nodeid } = await world.lookup('f', 11);
