@@ -17,8 +17,11 @@ interface Look<T> {
   readonly node: Node;
   readonly attributes: T;
   readonly at: number;
+}
+
+interface ThreadLook extends Look<Attributes | undefined> {
   /** It is the kernel's second look, for an open that it tries again. */
-  readonly again?: boolean;
+  readonly again: boolean;
 }
 
 /**
@@ -27,7 +30,7 @@ interface Look<T> {
  */
 export class Looked {
   /** Without attributes where they do not hold: the thread has looked the node up all the same. */
-  readonly #byThread = new Map<number, Look<Attributes | undefined>>();
+  readonly #byThread = new Map<number, ThreadLook>();
   readonly #byNode = new Map<Node, Look<Seen>>();
   /** Threads that have been told ESTALE, and when: the kernel looks each name of the path up anew for them. */
   readonly #again = new Map<number, number>();
@@ -98,12 +101,12 @@ export class Looked {
   changed(node: Node): void {
     if (this.#byNode.size > 0) this.#byNode.delete(node);
     if (this.#byThread.size === 0) return;
-    for (const [pid, { node: looked, at }] of this.#byThread)
-      if (looked === node) this.#byThread.set(pid, { node, attributes: undefined, at });
+    for (const [pid, { node: looked, at, again }] of this.#byThread)
+      if (looked === node) this.#byThread.set(pid, { node, attributes: undefined, at, again });
   }
 }
 
-function remember<K, T>(map: Map<K, Look<T>>, key: K, look: Look<T>): void {
+function remember<K, T>(map: Map<K, T>, key: K, look: T): void {
   map.delete(key);
   if (map.size >= MOST) {
     for (const oldest of map.keys()) {
