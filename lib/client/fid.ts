@@ -1,4 +1,4 @@
-import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, QTDIR, XATTR_SIZE_MAX } from '../protocol/constants.js';
+import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, QTDIR } from '../protocol/constants.js';
 import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
 import type { Attachment, Client } from './client.js';
@@ -10,6 +10,7 @@ import { renameFid, renameThrough } from './renaming.js';
 import { readSplit, writeSplit } from './transfer.js';
 import type { AttributeChange, Opened, RequestOptions } from './verbs.js';
 import { walkEnd } from './wnames.js';
+import { putXattr, readXattr } from './xattr.js';
 
 /** How a fid was opened: what recovery needs to open it again. */
 export interface OpenState {
@@ -308,19 +309,7 @@ export class Fid {
 
   /** The value of an extended attribute. ENODATA where there is none. */
   getxattr(name: string, options?: RequestOptions): Promise<Uint8Array> {
-    return again(() => this.#readXattr(name, options));
-  }
-
-  async #readXattr(name: string, options: RequestOptions | undefined): Promise<Uint8Array> {
-    const { fid, size } = await this.xattrwalk(name, options);
-    try {
-      if (size > XATTR_SIZE_MAX) throw this.client.error('E2BIG', 'Txattrwalk', this.path);
-      const value = new Uint8Array(size);
-      const count = await fid.read(value, 0, options);
-      return value.subarray(0, count);
-    } finally {
-      await fid.clunk();
-    }
+    return readXattr(this, name, options);
   }
 
   /** The names of the extended attributes. */
@@ -339,25 +328,12 @@ export class Fid {
   /** Sets an extended attribute; `flags`: XATTR_CREATE, XATTR_REPLACE or 0. On the wire an empty value would remove it: EINVAL. */
   async setxattr(name: string, value: Uint8Array, flags = 0, options?: RequestOptions): Promise<void> {
     if (value.length === 0) throw this.client.error('EINVAL', 'Txattrcreate', this.path);
-    await again(() => this.#putxattr(name, value, flags, options));
+    await putXattr(this, name, value, flags, options);
   }
 
   /** Removes an extended attribute. ENODATA where there is none. */
   removexattr(name: string, options?: RequestOptions): Promise<void> {
-    return again(() => this.#putxattr(name, new Uint8Array(0), 0, options));
-  }
-
-  async #putxattr(name: string, value: Uint8Array, flags: number, options: RequestOptions | undefined): Promise<void> {
-    const fid = await this.clone(options);
-    try {
-      await fid.xattrcreate(name, value.length, flags, options);
-      if (value.length > 0) await fid.write(value, 0, options);
-    } catch (error) {
-      // Short data, so the server sets nothing; its complaint about that is not news.
-      await fid.clunk().catch(() => undefined);
-      throw error;
-    }
-    await fid.clunk();
+    return putXattr(this, name, new Uint8Array(0), 0, options);
   }
 
   /** Tremove: removes the file and ends this fid, even if removing fails. */
@@ -402,17 +378,6 @@ export class Fid {
       return await promise;
     } catch (error) {
       throw this.client.located(error, name === undefined ? this.path : `${this.names.length === 0 ? '' : this.path}/${name}`);
-    }
-  }
-}
-
-/** A connection that was lost between the requests of an extended attribute (ERESTART) makes them begin again. */
-async function again<T>(work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ERESTART') throw error;
     }
   }
 }

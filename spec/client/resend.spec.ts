@@ -11,6 +11,7 @@ import {
   L_O_RDWR,
   L_O_TRUNC,
   VERSION_L,
+  XATTR_CREATE,
 } from '../../lib/protocol/constants.js';
 import type { TName } from '../../lib/protocol/messages.js';
 import { decodeEntriesPlus, READDIR_PLUS } from '../../lib/protocol/plus.js';
@@ -399,6 +400,30 @@ describe('an extended attribute', () => {
           expect(client.recovery?.recoveries).toBe(times);
         }
       }
+      await fid.clunk();
+      await noneLeft();
+    }));
+
+  it('is made and removed once, and what was there before is in the way', () =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      await put(rival, 'f');
+      const [fid, theirs] = [await client.root.walk(['f']), await rival.root.walk(['f'])];
+      const value = Buffer.from('mine');
+      for (const what of ['request', 'reply'] as const) {
+        lose(what, 'Tclunk');
+        await fid.setxattr('user.a', value, XATTR_CREATE);
+        expect(Buffer.from(await theirs.getxattr('user.a'))).toEqual(value);
+        await expect(fid.setxattr('user.a', value, XATTR_CREATE)).rejects.toMatchObject({ code: 'EEXIST' });
+        lose(what, 'Tclunk');
+        await fid.removexattr('user.a');
+        await expect(fid.removexattr('user.a')).rejects.toMatchObject({ code: 'ENODATA' });
+      }
+      expect(client.recovery?.recoveries).toBe(4);
+      lose('request', 'Tclunk');
+      meanwhile = () => theirs.setxattr('user.a', Buffer.from('theirs'));
+      await expect(fid.setxattr('user.a', value, XATTR_CREATE)).rejects.toMatchObject({ code: 'EEXIST' });
+      expect(Buffer.from(await theirs.getxattr('user.a')).toString()).toBe('theirs');
       await fid.clunk();
       await noneLeft();
     }));
