@@ -181,14 +181,26 @@ export class Client {
   /** Sends the request that ends `fid` on the server, whatever it answers. */
   requestEnd(fid: Fid, name: 'Tclunk' | 'Tremove', options: RequestOptions | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      const done: Done<typeof name> = (error, reply) => (reply === undefined ? reject(error) : resolve());
-      this.call(
+      let failure: Error | undefined;
+      this.call<typeof name>(
         name,
         { fid: fid.number },
-        done,
-        withLate<typeof name>(options, () => this.#forget(fid)),
+        (error, reply) => {
+          failure = error;
+          if (reply === undefined) reject(error);
+          else resolve();
+        },
+        withLate<typeof name>(options, (error) => {
+          if (error !== undefined && error === failure && isGivenUp(error)) this.#endUnanswered(fid);
+          else this.#forget(fid);
+        }),
       );
     });
+  }
+
+  /** What was given up and has no answer was not done (flush(5)): the server has the fid still. */
+  #endUnanswered(fid: Fid): void {
+    this.call('Tclunk', { fid: fid.number }, () => undefined, { timeout: 0, late: () => this.#forget(fid) });
   }
 
   #forget(fid: Fid): void {
@@ -253,4 +265,9 @@ export class Client {
 
 function verbsOf(dialect: Dialect): Verbs {
   return dialect === VERSION_L ? linux : legacy;
+}
+
+/** By an abort or a time-out; a server that answers ETIMEDOUT itself may be asked once more. */
+function isGivenUp(error: Error): boolean {
+  return error.name === 'AbortError' || (error instanceof ErrnoError && error.code === 'ETIMEDOUT');
 }

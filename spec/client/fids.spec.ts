@@ -250,6 +250,36 @@ describe('a fid of our own server', () => {
     await settled(() => client.fidCount.numbers === 1);
   });
 
+  test.each(['given up before it was sent', 'flushed'])(
+    'an aborted remove that was not done (%s) ends the fid all the same',
+    async (when) => {
+      await tree(1);
+      const fid = await root.walk(['d0']);
+      const controller = new AbortController();
+      between.saboteur = {
+        request(request) {
+          if (request.name !== 'Tremove') return undefined;
+          queueMicrotask(() => controller.abort());
+          return 'swallow';
+        },
+      };
+      if (when !== 'flushed') controller.abort();
+      await expect(fid.remove({ signal: controller.signal })).rejects.toMatchObject({ name: 'AbortError' });
+      // Its number is nobody else's before that.
+      await (await root.clone()).clunk();
+      await settled(() => client.fidCount.numbers === 1 && between.serverFids === 1);
+      await (await root.walk(['d0'])).clunk();
+    },
+  );
+
+  test('a clunk that took too long and was not done is asked for again', async () => {
+    await using slow = await Between.open({ timeout: 50 });
+    const fid = await slow.client.root.clone();
+    slow.saboteur = atRequest(1, () => 'swallow');
+    await expect(fid.clunk()).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    await settled(() => slow.client.fidCount.numbers === 1 && slow.serverFids === 1);
+  });
+
   test('an aborted xattrwalk whose reply comes late is undone', async () => {
     await using file = await root.clone();
     await file.create('file', L_O_CREAT | L_O_RDWR, 0o644, 0);
