@@ -124,7 +124,10 @@ export class Fid {
     } catch (error) {
       throw client.located(error, `/${[...this.names, ...wnames].join('/')}`);
     }
-    if (wqids.length > wnames.length) throw new ProtocolError(`${wqids.length} qids for ${wnames.length} names`, 'Rwalk.wqids');
+    if (wqids.length > wnames.length) {
+      await fid.clunk().catch(client.ignoreUnknownFid);
+      throw new ProtocolError(`${wqids.length} qids for ${wnames.length} names`, 'Rwalk.wqids');
+    }
     if (wqids.length === wnames.length) {
       const qid = wqids[wqids.length - 1];
       if (qid !== undefined) fid.qid = qid;

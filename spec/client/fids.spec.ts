@@ -280,6 +280,18 @@ describe('a fid of our own server', () => {
     await settled(() => slow.client.fidCount.numbers === 1 && slow.serverFids === 1);
   });
 
+  test('a walk that is answered with more qids than it has names leaves nothing behind', async () => {
+    await tree(2);
+    between.saboteur = {
+      reply(reply) {
+        if (reply.name !== 'Rwalk') return undefined;
+        return { pass: { ...reply, body: { wqids: [...reply.body.wqids, ...reply.body.wqids] } } };
+      },
+    };
+    await expect(root.walk(['d0', 'd1'])).rejects.toThrow('4 qids for 2 names');
+    await settled(() => client.fidCount.numbers === 1 && between.serverFids === 1);
+  });
+
   test('an aborted xattrwalk whose reply comes late is undone', async () => {
     await using file = await root.clone();
     await file.create('file', L_O_CREAT | L_O_RDWR, 0o644, 0);
