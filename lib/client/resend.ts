@@ -151,7 +151,6 @@ async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlc
   const { session } = around;
   // Looked at with another fid: if it is not the one, this fid stays the directory.
   const own = await look(around, fid, name, async (newfid, qid) => {
-    if ((qid.type & QTDIR) !== 0) return undefined;
     const { size, mode } = await session.request('Tgetattr', { fid: newfid, requestMask: GETATTR_BASIC });
     return size === 0 && (mode & S_IFMT) === S_IFREG ? qid : undefined;
   });
@@ -161,7 +160,7 @@ async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlc
   return openAgain(session, fid, flags);
 }
 
-/** Bytes behind the old end that are looked through at most. */
+/** Bytes that others may have appended since and that are looked through at most, beside what is looked for. */
 const LOOK = 1024 * 1024;
 
 /**
@@ -177,7 +176,7 @@ async function isAppended({ session, spare, giveBack }: Surroundings, { fid, off
     await session.request('Twalk', { fid, newfid: reader, wnames: [] });
     known = true;
     await session.request('Tlopen', { fid: reader, flags: L_O_RDONLY });
-    const begin = Math.max(offset, size - LOOK);
+    const begin = Math.max(offset, size - LOOK - data.length);
     const there = Buffer.alloc(size - begin);
     for (let at = 0; at < there.length; ) {
       const count = Math.min(there.length - at, session.maxPayload);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../../lib/client/client.js';
+import type { Fid } from '../../lib/client/fid.js';
 import type { RecoveryEvent } from '../../lib/client/recovery.js';
 import { Ordered } from '../../lib/fuse/ordered.js';
 import {
@@ -157,6 +158,10 @@ describe('a change that somebody else made before it could be sent again', () =>
       const mkdir = () => client.root.mkdir('x', 0o755, 0);
       const symlink = () => client.root.symlink('x', 'target', 0);
       const mknod = () => client.root.mknod('x', 0o010644, 0, 0, 0);
+      const create = async () => {
+        await using fid = await client.root.clone();
+        await fid.create('x', L_O_RDWR | L_O_CREAT | L_O_EXCL, 0o644, 0);
+      };
       const steps: [TName, () => Promise<unknown>, () => Promise<unknown>][] = [
         ['Tmkdir', mkdir, file],
         ['Tmkdir', mkdir, full],
@@ -164,6 +169,9 @@ describe('a change that somebody else made before it could be sent again', () =>
         ['Tsymlink', symlink, () => rival.root.symlink('x', 'elsewhere', 0)],
         ['Tmknod', mknod, file],
         ['Tlink', () => client.root.link('x', mine), file],
+        ['Tlcreate', create, file],
+        ['Tlcreate', create, () => rival.root.mkdir('x', 0o755, 0)],
+        ['Tlcreate', create, () => rival.root.mknod('x', 0o010644, 0, 0, 0)],
       ];
       for (const [kind, step, other] of steps) {
         lose('request', kind);
@@ -239,6 +247,50 @@ describe('a change that somebody else made before it could be sent again', () =>
       expect(await content('log')).toBe('same,'.repeat(lines));
     }
     await log.clunk();
+  });
+});
+
+describe('what is appended', () => {
+  async function appending(): Promise<[Fid, Fid]> {
+    await put(rival, 'log', 'same,');
+    const [log, theirs] = [await client.root.walk(['log']), await rival.root.walk(['log'])];
+    for (const fid of [log, theirs]) await fid.open(L_O_RDWR | L_O_APPEND);
+    return [log, theirs];
+  }
+
+  it('is not taken for a line that was there before, where others have appended meanwhile', async () => {
+    const [log, theirs] = await appending();
+    lose('request', 'Twrite');
+    meanwhile = () => theirs.write(Buffer.from('other,'), 0);
+    await log.write(Buffer.from('same,'), 0);
+    expect(await content('log')).toBe('same,other,same,');
+  });
+
+  it.each(['request', 'reply'] as const)('to a file that nobody may read is appended once, where the %s was lost', async (what) => {
+    const [log] = await appending();
+    lose(what, 'Twrite');
+    meanwhile = async () => {
+      saboteur = {
+        request({ name, tag, ...rest }) {
+          const reads = name === 'Tlopen' && 'body' in rest && 'flags' in rest.body && rest.body.flags === 0;
+          return reads ? { answer: { name: 'Rlerror', tag, body: { ecode: 13 } } } : undefined;
+        },
+      };
+    };
+    await log.write(Buffer.from('mine,'), 0);
+    expect(await content('log')).toBe('same,mine,');
+    saboteur = undefined;
+    await log.clunk();
+    await noneLeft();
+  });
+
+  it('is found behind much that others have appended since', async () => {
+    const [log, theirs] = await appending();
+    const much = 600 * 1024;
+    lose('reply', 'Twrite');
+    meanwhile = () => theirs.write(Buffer.alloc(much, 'theirs'), 0);
+    expect(await log.write(Buffer.alloc(much, 'mine'), 0)).toBe(much);
+    expect((await theirs.getattr()).size).toBe(5 + 2 * much);
   });
 });
 
