@@ -40,6 +40,8 @@ export class Fid {
   transient: 'read' | 'write' | undefined;
   /** Nobody will use it again, and whoever had it will clunk it by and by: it is not made again after a lost connection. */
   unneeded = false;
+  /** The mode of its file, where a lost connection has kept it from getting that back (revival.ts). */
+  modeAside: number | undefined;
   /** What is locked through it. */
   readonly locks = new LockBook();
   #place: Place;

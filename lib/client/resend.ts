@@ -157,7 +157,7 @@ async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlc
   if (own === undefined) return undefined;
   const { wqids } = await session.request('Twalk', { fid, newfid: fid, wnames: [name] });
   if (wqids.length === 0) return undefined;
-  return openAgain(session, fid, flags);
+  return openAgain(session, fid, flags, around.fid(fid) ?? { modeAside: undefined });
 }
 
 /** Bytes that others may have appended since and that are looked through at most, beside what is looked for. */

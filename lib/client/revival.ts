@@ -1,6 +1,6 @@
 import { GETATTR_BASIC, L_O_CREAT, L_O_EXCL, L_O_TRUNC, LOCK_FLAGS_RECLAIM, LOCK_SUCCESS, NOFID } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError } from '../protocol/error.js';
-import type { Reply } from '../protocol/messages.js';
+import type { Body, Reply } from '../protocol/messages.js';
 import type { LockRange, Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
 import type { Attachment } from './client.js';
@@ -91,7 +91,7 @@ async function reviveOne(session: Session, root: number, fid: Fid, moves: readon
   if (!found) return 'ESTALE';
   if (fid.opened !== undefined) {
     try {
-      await openAgain(session, fid.number, fid.opened.flags);
+      await openAgain(session, fid.number, fid.opened.flags, fid);
     } catch (error) {
       unlessLost(error);
       await session.request('Tclunk', { fid: fid.number });
@@ -141,24 +141,48 @@ async function walk(session: Session, root: number, newfid: number, names: reado
   return last;
 }
 
+/** What is kept of a file's mode while another is in its place. */
+export interface Aside {
+  modeAside: number | undefined;
+}
+
+/** Who puts a mode aside does it alone: a second fid of that file would take what is there meanwhile for its mode. */
+const turns = new WeakMap<Session, Promise<unknown>>();
+
 /**
  * Opens again what was open, never creating or truncating. Its mode need not allow that: whoever makes a file that nobody may write, or changes the mode of an open one, goes on
- * writing to it. The owner may then put the mode aside for a moment.
+ * writing to it. The owner may then put the mode aside for a moment; where the connection is lost in that moment, the file gets it back in the next conversation.
  */
-export async function openAgain(session: Session, fid: number, flags: number): Promise<Reply<'Tlopen'>> {
+export async function openAgain(session: Session, fid: number, flags: number, aside: Aside): Promise<Reply<'Tlopen'>> {
   const again = { fid, flags: flags & ~(L_O_CREAT | L_O_EXCL | L_O_TRUNC) };
-  try {
-    return await session.request('Tlopen', again);
-  } catch (error) {
-    if (!(error instanceof ErrnoError) || error.code !== 'EACCES') throw error;
-    const { mode } = await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
-    const change = { ...setattrBody({ mode: (mode & 0o7777) | 0o600 }), fid };
-    await session.request('Tsetattr', change);
+  if (aside.modeAside === undefined) {
     try {
       return await session.request('Tlopen', again);
-    } finally {
-      await session.request('Tsetattr', { ...change, mode: mode & 0o7777 });
+    } catch (error) {
+      if (!(error instanceof ErrnoError) || error.code !== 'EACCES') throw error;
     }
+  }
+  const before = turns.get(session) ?? Promise.resolve();
+  const opened = before.then(() => openAside(session, again, aside));
+  turns.set(
+    session,
+    opened.catch(() => undefined),
+  );
+  return opened;
+}
+
+async function openAside(session: Session, again: Body<'Tlopen'>, aside: Aside): Promise<Reply<'Tlopen'>> {
+  const { fid } = again;
+  const mode = aside.modeAside ?? (await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC })).mode;
+  aside.modeAside = mode;
+  // With the kind of file in it, as linux.ts sends it.
+  const set = (changed: number) => session.request('Tsetattr', { ...setattrBody({ mode: changed }), fid });
+  try {
+    await set(mode | 0o600);
+    return await session.request('Tlopen', again);
+  } finally {
+    await set(mode);
+    aside.modeAside = undefined;
   }
 }
 

@@ -337,6 +337,45 @@ describe('a file that is open when the connection is lost', () => {
     await fid.clunk();
   });
 
+  it.each([
+    ['no', 'Tsetattr', 0],
+    ['request', 'Tsetattr', 1],
+    ['reply', 'Tsetattr', 1],
+    ['request', 'Tlopen', 1],
+    ['reply', 'Tlopen', 1],
+    ['request', 'Tsetattr', 2],
+    ['reply', 'Tsetattr', 2],
+  ] as const)(
+    'has its mode again where it cannot be opened with that, and the connection is lost with the %s of %s %i',
+    async (what, kind, nth) => {
+      const one = await client.root.clone();
+      await one.create('f', L_O_RDWR | L_O_CREAT, 0o600, 0);
+      const other = await client.root.walk(['f']);
+      await other.open(L_O_RDWR);
+      await other.setattr({ mode: 0o400 });
+      const { mode } = await one.getattr();
+      let writable = false;
+      let left: number = nth;
+      const isLast = ({ name }: { name: string }) => name === kind && left > 0 && --left === 0;
+      saboteur = {
+        request(request) {
+          if (request.name === 'Tlopen' && !writable) return { answer: { name: 'Rlerror', tag: request.tag, body: { ecode: 13 } } };
+          if (what === 'request' && isLast(request)) return 'close';
+          if (request.name === 'Tsetattr') writable = (request.body.mode & 0o200) !== 0;
+          return undefined;
+        },
+        reply: (_, request) => (what === 'reply' && isLast(request) ? 'close' : undefined),
+      };
+      cut();
+      await recovered();
+      expect(left).toBe(0);
+      for (const fid of [one, other]) expect(await fid.write(Buffer.from('still'), 0)).toBe(5);
+      expect((await one.getattr()).mode).toBe(mode);
+      for (const fid of [one, other]) await fid.clunk();
+      await noneLeft();
+    },
+  );
+
   it('leaves no fid behind where it cannot be opened', async () => {
     await put(rival, 'f');
     const fid = await client.root.walk(['f']);
