@@ -1,9 +1,10 @@
 /** Descriptors that a transport passes and takes along with its bytes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { close, socketpair } from '../../lib/sys/io.js';
+import { MAX_PASSED } from '../../lib/sys/rights.js';
 import { dial, listen, type Receiver, type Transport } from '../../lib/transport/index.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
 import { run } from '../support/child.js';
@@ -106,6 +107,42 @@ requires('root', 'setpriv')('a transport that passes descriptors', () => {
       ours.destroy();
       theirs.destroy();
     }
+    await expect.poll(open).toBe(before);
+  });
+
+  test('closes those that it does not pass: after its end, too many at once, with no byte to go with', async () => {
+    const before = open();
+    const [ours, theirs] = pair();
+    const taker = new Taker(theirs);
+    new Taker(ours);
+    const many = (length: number) => Array.from({ length }, () => openSync(some, 'r'));
+    expect(() => ours.send([bytes('+')], undefined, many(MAX_PASSED + 1))).toThrow(RangeError);
+    for (const parts of [[], [new Uint8Array(0), bytes('+')]]) {
+      expect(() => ours.send(parts, undefined, [openSync(some, 'r')])).toThrow(RangeError);
+    }
+    ours.send([bytes('+')], undefined, many(MAX_PASSED));
+    await expect.poll(() => taker.inodes.length).toBe(1);
+    expect(taker.text).toBe('+');
+    void ours.close();
+    expect(ours.send([bytes('+')], undefined, [openSync(some, 'r')])).toBe(false);
+    await ours.close();
+    expect(ours.send([bytes('+')], undefined, [openSync(some, 'r')])).toBe(false);
+    await expect.poll(() => taker.ended).toBe(true);
+    await expect.poll(open).toBe(before);
+  });
+
+  test('has them go with the copies of what is queued', async () => {
+    const before = open();
+    const [ours, theirs] = pair();
+    const taker = new Taker(theirs);
+    new Taker(ours);
+    const parts = [bytes('a'), bytes('+'), bytes('b')];
+    for (const part of parts) ours.send([part], undefined, part[0] === 43 ? [openSync(some, 'r')] : undefined);
+    ours.copyQueued();
+    for (const part of parts) part.fill(0);
+    await expect.poll(() => taker.text).toBe('a+b');
+    expect(taker.inodes).toEqual([statSync(some).ino]);
+    ours.destroy();
     await expect.poll(open).toBe(before);
   });
 

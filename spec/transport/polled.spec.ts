@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import { close, shutdown, socketpair } from '../../lib/sys/io.js';
+import { poller } from '../../lib/sys/poller.js';
+import { PolledTransport } from '../../lib/transport/polled.js';
+import { Sink, turns } from '../contracts/transport.js';
+import { requires } from '../support/requires.js';
+
+/** Events that have come while the loop went round so many times: one that is told of what nobody takes goes round for ever. */
+async function rounds(): Promise<number> {
+  const before = poller().rounds;
+  await turns(200);
+  return poller().rounds - before;
+}
+
+requires('linux')('a polled transport that waits', () => {
+  test('is not woken for what it does not read, nor for room that it does not need', async () => {
+    const [ours, theirs] = socketpair();
+    const [a, b] = [new PolledTransport('ours', ours, ours), new PolledTransport('theirs', theirs, theirs)];
+    const [one, other] = [new Sink(a).start(), new Sink(b).start()];
+    b.pause();
+    one.send([new Uint8Array(1000)]);
+    await turns();
+    expect(await rounds()).toBe(0);
+    b.resume();
+    await other.until(() => other.total === 1000);
+    expect(await rounds()).toBe(0);
+    // A full pipe is waited for; that it has emptied is told a few times.
+    b.pause();
+    one.send([new Uint8Array(1 << 20)]);
+    await turns();
+    expect(await rounds()).toBe(0);
+    b.resume();
+    await other.until(() => other.total === 1000 + (1 << 20));
+    expect(await rounds()).toBe(0);
+    a.destroy();
+    await other.until(() => other.ended);
+  });
+
+  test('nor for the end of a peer that has said it all and reads nothing', async () => {
+    const [ours, theirs] = socketpair();
+    const transport = new PolledTransport('ours', ours, ours);
+    const sink = new Sink(transport).start();
+    sink.send([new Uint8Array(8 << 20)]);
+    await turns();
+    shutdown(theirs, 1);
+    await turns();
+    expect(await rounds()).toBe(0);
+    expect(sink.ended).toBe(false);
+    close(theirs);
+    await sink.until(() => sink.ended);
+    expect(sink.violation).toBeUndefined();
+  });
+
+  test('delivers nothing of what has come once it is closed, not even from the same turn', async () => {
+    const [ours, theirs] = socketpair();
+    const [a, b] = [new PolledTransport('ours', ours, ours), new PolledTransport('theirs', theirs, theirs)];
+    const [one, other] = [new Sink(a).start(), new Sink(b, () => 10).start()];
+    other.take = () => void b.close();
+    one.send([new Uint8Array(1000)]);
+    await one.until(() => one.ended);
+    await other.until(() => other.ended);
+    expect([other.total, one.error, other.error]).toEqual([10, undefined, undefined]);
+  });
+});
