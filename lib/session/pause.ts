@@ -1,5 +1,6 @@
 /** Resolves after so many milliseconds, or as soon as `signal` aborts: between two tries at a connection. */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
