@@ -104,7 +104,7 @@ export class Recovery {
 
   #watch(session: Session): void {
     session.onClosed((error) => {
-      if (error === undefined || this.#ending.signal.aborted || session !== this.#session) return;
+      if (error === undefined || this.#ending.signal.aborted) return;
       this.counters.losses++;
       void this.#recover(error);
     });
@@ -191,6 +191,8 @@ export class Recovery {
       this.#fail(pending, abortError(signal));
       return;
     }
+    // By a rule that the next loss has cut short.
+    pending.unwatch?.();
     if (signal !== undefined) {
       const aborted = () => {
         const at = this.#parked.indexOf(pending as unknown as Pending);

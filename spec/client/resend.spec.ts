@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../../lib/client/client.js';
 import type { Fid } from '../../lib/client/fid.js';
@@ -143,6 +144,17 @@ describe('a change that the server did before the connection was lost', () => {
       await noneLeft();
     }));
 });
+
+it('a request that connections are lost over leaves nothing with its signal', () =>
+  withoutPauses(async (onEvent) => {
+    told = onEvent;
+    const { signal } = new AbortController();
+    let left = 3;
+    saboteur = { reply: (_, { name }) => (name === 'Tmkdir' && left-- > 0 ? 'close' : undefined) };
+    await client.root.mkdir('d', 0o755, 0, { signal });
+    expect(client.recovery?.recoveries).toBe(3);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  }));
 
 describe('a change that somebody else made before it could be sent again', () => {
   it('is not taken for this client’s own', () =>

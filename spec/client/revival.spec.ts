@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Client, type ClientRecovery } from '../../lib/client/client.js';
 import {
   AT_REMOVEDIR,
+  L_O_APPEND,
   L_O_CREAT,
   L_O_RDWR,
   LOCK_BLOCKED,
@@ -131,6 +132,31 @@ describe('after a loss', () => {
     ready = true;
     await recovered(client);
     await expect.poll(() => client.fidCount).toEqual({ alive: 1, numbers: 1 });
+    await allFree();
+  });
+
+  it('the number of what its owner ends while it is made again in vain is free again', async () => {
+    let dialled = 0;
+    const { client, dial, allFree } = await world({
+      retry: 0.05,
+      redial: async () => {
+        if (dialled === 0) throw new Error('not yet');
+        const session = await dial();
+        if (dialled++ > 1) return session;
+        setImmediate(() => {
+          fid.clunk().catch(() => undefined);
+          setImmediate(() => session.destroy(new Error('cut')));
+        });
+        return session;
+      },
+    });
+    await touch(client, 'f');
+    const fid = await client.root.walk(['f']);
+    cut(client);
+    await expect(client.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
+    dialled = 1;
+    await recovered(client);
+    expect(dialled).toBe(3);
     await allFree();
   });
 
@@ -294,6 +320,33 @@ describe('with a server played by hand', () => {
     expect(await fid.read(bytes, 0)).toBe(60000);
     expect(Math.max(...sizes)).toBe(8192 - 24);
     expect(bytes.every((byte, index) => byte === index % 251)).toBe(true);
+  });
+
+  it('neither a listing nor who looks for what was appended asks for more than a smaller msize allows', async () => {
+    const { server, client, fid } = await hostile({}, { msize: 65536 }, { msize: 8192 });
+    await fid.open(L_O_RDWR | L_O_APPEND);
+    const counts: number[] = [];
+    const data = Uint8Array.from({ length: 50_000 }, (_, index) => index % 251);
+    let writes = 0;
+    server.answers.Twrite = () => {
+      writes++;
+      cut(client);
+      return undefined;
+    };
+    server.answers.Tgetattr = () => ({ size: writes === 0 ? 0 : data.length });
+    server.answers.Tread = ({ offset, count }) => {
+      counts.push(count);
+      return { data: data.subarray(offset, offset + count) };
+    };
+    expect(await fid.write(data, 0)).toBe(data.length);
+    expect(writes).toBe(1);
+    server.answers.Treaddir = ({ count }) => {
+      counts.push(count);
+      if (count > 8192) cut(client);
+      return count > 8192 ? undefined : {};
+    };
+    await client.request('Treaddir', { fid: fid.number, offset: 0n, count: 60_000 });
+    expect(counts.filter((count) => count > 8192 - 24)).toEqual([60_000]);
   });
 
   it.each([
