@@ -61,4 +61,30 @@ requires('linux')('a polled transport that waits', () => {
     await other.until(() => other.ended);
     expect([other.total, one.error, other.error]).toEqual([10, undefined, undefined]);
   });
+
+  test.each(['before', 'after'])('writes all that is queued to a peer that ends its direction %s the close, and reads on', async (when) => {
+    const [ours, theirs] = socketpair();
+    const transport = new PolledTransport('ours', ours, ours);
+    const sink = new Sink(transport).start();
+    sink.send([new Uint8Array(8 << 20)]);
+    await turns();
+    if (when === 'after') void sink.close();
+    shutdown(theirs, 1);
+    await turns();
+    if (when === 'before') void sink.close();
+    const other = new Sink(new PolledTransport('theirs', theirs, theirs)).start();
+    await other.until(() => other.ended);
+    await sink.until(() => sink.ended);
+    expect([other.total, sink.error, sink.violation]).toEqual([8 << 20, undefined, undefined]);
+  });
+
+  test('is not told of room by one that `sent` has ended', async () => {
+    const [ours, theirs] = socketpair();
+    const [a, b] = [new PolledTransport('ours', ours, ours, { backlog: 10 }), new PolledTransport('theirs', theirs, theirs)];
+    const [one, other] = [new Sink(a).start(), new Sink(b).start()];
+    expect(one.send([new Uint8Array(100)], () => a.destroy())).toBe(false);
+    await one.until(() => one.ended);
+    await other.until(() => other.ended);
+    expect(one.drains).toBe(0);
+  });
 });
