@@ -461,6 +461,26 @@ describe('requests of which one needs what another makes', () => {
     await noneLeft();
   });
 
+  it('wait no longer than that, however many connections are lost over it', () =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      await put(rival, 'f', 'content');
+      const ordered = new Ordered(client);
+      expect(await ordered.ask()).toBe(true);
+      let left = 3;
+      saboteur = {
+        request: (request) => (request.name === 'Twalk' && request.body.wnames[0] === 'f' && left-- > 0 ? 'close' : undefined),
+      };
+      const { fid, done } = ordered.walk(client.root, 'f', undefined);
+      const looked = fid.getattr();
+      const ended = fid.clunk();
+      await done;
+      expect((await looked).size).toBe(7);
+      await ended;
+      expect(client.recovery?.recoveries).toBe(3);
+      await noneLeft();
+    }));
+
   it('ask for attributes with entries only a server that has agreed to that', async () => {
     await put(rival, 'f', 'content');
     const root = await client.root.clone();

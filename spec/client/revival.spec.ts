@@ -160,6 +160,23 @@ describe('after a loss', () => {
     await allFree();
   });
 
+  it('what was given up while the connection was lost is never done', async () => {
+    const { client, rival, open, allFree } = await world();
+    const down = new Promise((resolve) => client.session.onClosed(resolve));
+    cut(client);
+    await down;
+    const given = new AbortController();
+    const made = client.root.mkdir('x', 0o755, 0, { signal: given.signal });
+    given.abort();
+    await expect(made).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(client.root.mkdir('y', 0o755, 0, { signal: given.signal })).rejects.toMatchObject({ name: 'AbortError' });
+    expect(client.recovery?.down).toBe(true);
+    open();
+    await recovered(client);
+    await allFree();
+    for (const name of ['x', 'y']) await expect(rival.root.walk([name])).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
   it('whatever names the fid of a lost file is ESTALE', async () => {
     const { client, rival, open } = await world();
     await rival.root.mkdir('d', 0o755, 0);
@@ -395,6 +412,27 @@ describe('with a server played by hand', () => {
       await expect(client.root.getattr()).rejects.toMatchObject({ name: 'ConnectionLostError' });
       expect(asked).toBe(10);
     }));
+
+  it('nor counts one that ended later, however often', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const { server, client } = await hostile({
+        silence: 0,
+        onEvent: ({ type }) => type === 'lost' && void vi.advanceTimersByTimeAsync(2000),
+      });
+      let asked = 0;
+      server.answers.Tgetattr = () => {
+        if (++asked === 15) return {};
+        vi.advanceTimersByTime(1001);
+        cut(client);
+        return undefined;
+      };
+      await client.root.getattr();
+      expect([asked, client.recovery?.losses]).toEqual([15, 14]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 
   it('nobody gives up who has recovered', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });

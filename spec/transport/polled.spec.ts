@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { close, shutdown, socketpair } from '../../lib/sys/io.js';
+import { expect, test, vi } from 'vitest';
+import { close, read, shutdown, socketpair } from '../../lib/sys/io.js';
 import { poller } from '../../lib/sys/poller.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
 import { Sink, turns } from '../contracts/transport.js';
@@ -86,5 +86,31 @@ requires('linux')('a polled transport that waits', () => {
     await one.until(() => one.ended);
     await other.until(() => other.ended);
     expect(one.drains).toBe(0);
+  });
+
+  test('ends before all is written where nothing moves any more, and not where it does', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      for (const reads of [true, false]) {
+        const [ours, theirs] = socketpair();
+        const sink = new Sink(new PolledTransport('ours', ours, ours, { linger: 1000 })).start();
+        sink.send([new Uint8Array(2 << 20)]);
+        await turns();
+        const closed = sink.close();
+        const buffer = new Uint8Array(1 << 20);
+        let total = 0;
+        for (let step = 0; step < 200 && !sink.ended; step++) {
+          if (reads) total += Math.max(0, read(theirs, buffer));
+          await turns();
+          vi.advanceTimersByTime(600);
+          await turns(1);
+        }
+        close(theirs);
+        await closed;
+        expect([total, sink.error]).toEqual([reads ? 2 << 20 : 0, undefined]);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
