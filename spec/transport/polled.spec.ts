@@ -105,6 +105,7 @@ requires('linux')('a polled transport that waits', () => {
           vi.advanceTimersByTime(600);
           await turns(1);
         }
+        expect(sink.ended).toBe(true);
         close(theirs);
         await closed;
         expect([total, sink.error]).toEqual([reads ? 2 << 20 : 0, undefined]);
