@@ -80,12 +80,13 @@ export const legacy: Verbs = {
     await make(directory, name, DMLINK, String(target.number), options);
   },
 
-  async rename(fid, directory, name, options) {
+  async rename(fid, directory, name, options, onRenamed) {
     const parent = await fid.walk(['..'], options);
     const stays = isSame(parent, directory);
     await parent.clunk();
     if (!stays) throw fid.client.error('EXDEV', 'Twstat', fid.path);
     await rename(fid, directory, name, options);
+    onRenamed();
   },
 
   async renameat(from, oldName, to, newName, options, onRenamed) {

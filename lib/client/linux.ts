@@ -77,16 +77,16 @@ export const linux: Verbs = {
     await directory.client.request('Tlink', { dfid: directory.number, fid: target.number, name }, options);
   },
 
-  async rename(fid, directory, name, options) {
-    await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, options);
+  async rename(fid, directory, name, options, onRenamed) {
+    await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, { ...options, late: ifDone(onRenamed) });
   },
 
   async renameat(from, oldname, to, newname, options, onRenamed) {
     const { lacking } = from.client;
     if (!lacking.has('Trenameat')) {
       try {
-        await from.client.request('Trenameat', { olddirfid: from.number, oldname, newdirfid: to.number, newname }, options);
-        onRenamed();
+        const body = { olddirfid: from.number, oldname, newdirfid: to.number, newname };
+        await from.client.request('Trenameat', body, { ...options, late: ifDone(onRenamed) });
         return;
       } catch (error) {
         if (!isUnsupported(error)) throw error;
@@ -96,8 +96,7 @@ export const linux: Verbs = {
     // diod 1.0.24 has no Trenameat (interop: renameat.file) and renames through a walked fid only, not through the one that Tlcreate made.
     const fid = await from.walk([oldname], options);
     try {
-      await linux.rename(fid, to, newname, options);
-      onRenamed();
+      await linux.rename(fid, to, newname, options, onRenamed);
     } finally {
       await fid.clunk();
     }
@@ -188,6 +187,13 @@ export async function removeByName(directory: Fid, name: string, flags: number, 
     throw fid.client.error(wanted ? 'ENOTDIR' : 'EISDIR', wanted ? 'rmdir' : 'unlink', fid.path);
   }
   await fid.remove(options);
+}
+
+/** Calls back when the server has done it, also where it was given up meanwhile. */
+function ifDone(done: () => void): (error: Error | undefined, reply: object | undefined) => void {
+  return (_error, reply) => {
+    if (reply !== undefined) done();
+  };
 }
 
 function isUnsupported(error: unknown): boolean {

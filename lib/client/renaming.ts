@@ -28,9 +28,10 @@ export async function renameFid(fid: Fid, directory: Fid, newName: string, optio
   const before = fid.place.above();
   const asOne = before?.parent.isOne(before.name, directory.place, newName) ?? false;
   const two = asOne && (await areTwo(fid.getattr(GETATTR_BASIC, options), attributesOf(directory, newName, options)));
-  await fid.client.verbs.rename(fid, directory, newName, options);
-  const { parent, name } = fid.place.above() ?? {};
-  if (name !== undefined) parent?.moved(name, directory.place, newName, two);
+  await fid.client.verbs.rename(fid, directory, newName, options, () => {
+    const { parent, name } = fid.place.above() ?? {};
+    if (name !== undefined) parent?.moved(name, directory.place, newName, two);
+  });
 }
 
 async function attributesOf(directory: Fid, name: string, options: RequestOptions | undefined): Promise<Attributes> {

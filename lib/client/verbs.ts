@@ -45,11 +45,12 @@ export interface Verbs {
   mknod(fid: Fid, name: string, mode: number, major: number, minor: number, gid: number, options?: RequestOptions): Promise<Qid>;
   mkdir(fid: Fid, name: string, mode: number, gid: number, options?: RequestOptions): Promise<Qid>;
   link(directory: Fid, name: string, target: Fid, options?: RequestOptions): Promise<void>;
-  rename(fid: Fid, directory: Fid, name: string, options?: RequestOptions): Promise<void>;
   /**
-   * `onRenamed` is called at the reply and not later, whatever else there is to do: if the connection is lost meanwhile, what has moved is looked for by the names it
-   * has now.
+   * `onRenamed` is called at the reply and not later, whatever else there is to do, and where the request was given up meanwhile: if the connection is lost, what has
+   * moved is looked for by the names it has now.
    */
+  rename(fid: Fid, directory: Fid, name: string, options: RequestOptions | undefined, onRenamed: () => void): Promise<void>;
+  /** As `rename`. */
   renameat(from: Fid, oldName: string, to: Fid, newName: string, options: RequestOptions | undefined, onRenamed: () => void): Promise<void>;
   unlinkat(directory: Fid, name: string, flags: number, options?: RequestOptions): Promise<void>;
   fsync(fid: Fid, datasync: boolean, options?: RequestOptions): Promise<void>;

@@ -292,6 +292,28 @@ describe('a fid of our own server', () => {
     await settled(() => client.fidCount.numbers === 1 && between.serverFids === 1);
   });
 
+  test.each(['Trenameat', 'Trename'] as const)('an aborted %s whose reply comes late is known to the fids below', async (name) => {
+    await tree(2);
+    await using d0 = await root.walk(['d0']);
+    await using inner = await root.walk(['d0', 'd1']);
+    const controller = new AbortController();
+    const kept: Message[] = [];
+    between.saboteur = {
+      reply(reply, request) {
+        if (request.name === name) {
+          kept.push(reply);
+          controller.abort();
+          return 'swallow';
+        }
+        return request.name === 'Tflush' ? { send: [...kept.splice(0), reply] } : undefined;
+      },
+    };
+    const options = { signal: controller.signal };
+    const renamed = name === 'Trename' ? d0.rename(root, 'e0', options) : root.renameat('d0', root, 'e0', options);
+    await expect(renamed).rejects.toMatchObject({ name: 'AbortError' });
+    await settled(() => inner.path === '/e0/d1');
+  });
+
   test('an aborted xattrwalk whose reply comes late is undone', async () => {
     await using file = await root.clone();
     await file.create('file', L_O_CREAT | L_O_RDWR, 0o644, 0);
