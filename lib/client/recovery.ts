@@ -229,7 +229,6 @@ export class Recovery {
   }
 
   async #recover(cause: Error): Promise<void> {
-    if (this.#down) return;
     this.#down = true;
     this.#revived = new Set();
     const begun = performance.now();
