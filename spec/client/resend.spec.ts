@@ -427,6 +427,22 @@ describe('a file that is open when the connection is lost', () => {
     await noneLeft();
   });
 
+  it('is lost for good where it was not found once, also if it comes back', async () => {
+    await put(rival, 'f');
+    const fid = await client.root.walk(['f']);
+    meanwhile = () => rival.root.renameat('f', rival.root, 'elsewhere');
+    cut();
+    await recovered();
+    await expect(fid.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+    meanwhile = () => rival.root.renameat('elsewhere', rival.root, 'f');
+    cut();
+    await recovered(2);
+    await expect(fid.getattr()).rejects.toMatchObject({ code: 'ESTALE' });
+    expect(client.recovery?.casualties).toBe(1);
+    await fid.clunk();
+    await noneLeft();
+  });
+
   it('is not what is a directory now, though it has its number', async () => {
     await put(rival, 'f');
     const fid = await client.root.walk(['f']);
