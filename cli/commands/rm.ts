@@ -4,7 +4,7 @@ import type { ConnectionArguments } from '../connection.js';
 import { fileOptions, working } from '../files/command.js';
 import { printable } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
-import { exists } from '../files/same.js';
+import { exists, lastName } from '../files/same.js';
 import { walk } from '../files/walk.js';
 import { example } from '../help.js';
 
@@ -36,6 +36,7 @@ export const rm: CommandModule<object, RmArguments> = {
           });
           for (const place of found) {
             await problems.try(async () => {
+              if (argv.recursive && (await exists(place.fs, place.path))) refuseSpecial(place.path);
               if (!argv.dryRun) {
                 await place.fs.rm(place.path, { recursive: argv.recursive, force: argv.force }).catch((error: NodeJS.ErrnoException) => {
                   // Node's own words tell of a system error that rm(2) returned.
@@ -58,3 +59,9 @@ export const rm: CommandModule<object, RmArguments> = {
       }
     }),
 };
+
+/** rmdir(2) refuses these: a tree that is to stay must not be emptied before that is found out. */
+function refuseSpecial(path: string): void {
+  const code = { '': 'EBUSY', '.': 'EINVAL', '..': 'ENOTEMPTY' }[lastName(path.replace(/\/+$/, ''))];
+  if (code !== undefined) throw new ErrnoError(code, { syscall: 'rm', path });
+}

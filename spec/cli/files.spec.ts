@@ -170,6 +170,18 @@ requires('diod')('the file commands', () => {
     expect(await ninep(['rm', '-f', '--dry-run', at('/gone')])).toMatchObject({ stdout: '', stderr: '' });
     await ninep(['rm', '-f', at('/gone')]);
     expect((await failing('rm', at('/gone'))).code).toBe(1);
+    plant(local.join('kept'));
+    // The root stays, and what is in "." too: also before anybody has asked for it.
+    for (const [root, code] of [
+      [at(), 'EBUSY'],
+      [`${local.join('kept')}/.`, 'EINVAL'],
+      [`${local.join('kept/sub')}/..`, 'ENOTEMPTY'],
+    ] as const) {
+      const refused = await failing('rm', '-r', root);
+      expect(refused).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(`(${code})`) });
+      expect(await failing('rm', '-r', '--dry-run', root)).toMatchObject({ code: 1, stdout: '', stderr: refused.stderr });
+    }
+    expect(readFileSync(local.join('kept/one.log'), 'utf8')).toBe('one\n');
   });
 
   it('sync copies what differs and nothing else', async () => {
