@@ -33,7 +33,11 @@ export const sync: CommandModule<object, SyncArguments> = {
     fileOptions(yargs)
       .positional('source', { type: 'string', demandOption: true, describe: LOCATION })
       .positional('destination', { type: 'string', demandOption: true, describe: `${LOCATION}; it becomes like the source` })
-      .option('delete', { type: 'boolean', default: false, describe: 'remove what the source does not have' })
+      .option('delete', {
+        type: 'boolean',
+        default: false,
+        describe: 'remove what the source does not have, and directories where it has other files, or the other way round',
+      })
       .option('dry-run', { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' })
       .option('verbose', { alias: 'v', type: 'boolean', default: false, describe: 'say what is done' })
       .option('json', { type: 'boolean', default: false, describe: 'print what was done as JSON' })
@@ -81,45 +85,57 @@ async function run(
   const source = await listing(from, problems, true);
   const complete = problems.count === before;
   const there = await listing(to, problems, false);
-  refuseFile(source.get(''), there.get(''), to);
+  refuseRoot(source.get(''), there.get(''), to);
+  // What is left as it is, with all that would be below it.
+  const left = new Set<string>();
   const changed: Entry[] = [];
   for (const entry of source.values()) {
     const old = there.get(entry.relative);
-    if (old !== undefined && !entry.stats.isDirectory() && (await isSame(from, entry, to, old))) outcome.unchanged++;
+    if (isBelow(entry.relative, left)) continue;
+    if (old !== undefined && isCopied(entry) && !argv.delete && old.stats.isDirectory() !== entry.stats.isDirectory()) {
+      left.add(entry.relative);
+      problems.tell(inTheWay(old), to.show(old.path));
+    } else if (old !== undefined && !entry.stats.isDirectory() && (await isSame(from, entry, to, old))) outcome.unchanged++;
     else if (!(entry.stats.isDirectory() && old?.stats.isDirectory())) changed.push(entry);
   }
 
   // What stands in the way of another kind of file goes first, then what the source does not have: never after an incomplete look at it.
   const obsolete = [...there.values()].filter(({ relative, stats }) => {
+    if (!argv.delete) return false;
     const wanted = source.get(relative);
-    if (wanted !== undefined) return stats.isDirectory() !== wanted.stats.isDirectory();
-    return argv.delete && complete;
+    return wanted === undefined ? complete : stats.isDirectory() !== wanted.stats.isDirectory();
   });
   await refuseSource(from, source.get(''), to, obsolete, argv.dryRun);
   for (const { relative, path } of topmost(obsolete)) {
     say(`remove ${to.show(path)}`);
-    if (!argv.dryRun && !(await problems.try(() => to.fs.rm(path, { recursive: true, force: true }), to.show(path)))) continue;
+    if (!argv.dryRun && !(await problems.try(() => to.fs.rm(path, { recursive: true, force: true }), to.show(path)))) {
+      left.add(relative);
+      continue;
+    }
     outcome.removed += [...there.keys()].filter((name) => name === relative || name.startsWith(`${relative}/`)).length;
   }
 
   const copy = async (entry: Entry): Promise<void> => {
     const count = problems.count;
     const target = placeAt(to, join(to.path, entry.relative));
-    const options = { recursive: false, preserve: true, atomic: true, counted: true, dryRun: argv.dryRun, signal };
+    const follow = entry.depth === 0;
+    const options = { recursive: false, preserve: true, atomic: true, counted: true, follow, dryRun: argv.dryRun, signal };
     say(`copy ${from.show(entry.path)} -> ${target.show()}`);
     await copyTree(placeAt(from, entry.path), target, options, progress, problems);
     if (problems.count === count) outcome.copied++;
   };
   // Directories come before what is in them, so they are made one by one, and made like the source's at the end.
   for (const entry of changed.filter(({ stats }) => stats.isDirectory())) {
+    if (isBelow(entry.relative, left)) continue;
     const path = join(to.path, entry.relative);
     say(`mkdir ${to.show(path)}`);
     if (argv.dryRun) continue;
-    await problems.try(() => to.fs.mkdir(path, { recursive: entry.depth === 0, mode: (entry.stats.mode & 0o777) | 0o700 }), to.show(path));
+    const make = () => to.fs.mkdir(path, { recursive: entry.depth === 0, mode: (entry.stats.mode & 0o777) | 0o700 });
+    if (!(await problems.try(make, to.show(path)))) left.add(entry.relative);
   }
-  const files = changed.filter(({ stats }) => stats.isFile() || stats.isSymbolicLink());
+  const files = changed.filter((entry) => isCopied(entry) && !entry.stats.isDirectory() && !isBelow(entry.relative, left));
   for (const entry of changed) {
-    if (!entry.stats.isDirectory() && !files.includes(entry)) say(`skip ${from.show(entry.path)}: no file, directory or symlink`);
+    if (!isCopied(entry)) say(`skip ${from.show(entry.path)}: no file, directory or symlink`);
   }
   for (const { stats } of files) {
     if (!stats.isFile()) continue;
@@ -127,7 +143,7 @@ async function run(
     progress.totalBytes += stats.size;
   }
   await inParallel(files, 4, copy);
-  if (!argv.dryRun) await settleDirectories(source, to, there, problems);
+  if (!argv.dryRun) await settleDirectories(source, to, there, left, problems);
   return outcome;
 }
 
@@ -153,10 +169,29 @@ function sameTime(a: Stats, b: Stats): boolean {
   return Math.abs(a.mtimeMs - b.mtimeMs) < SAME_TIME;
 }
 
-/** Who knows cp means a file in that directory, and not one in its place. */
-function refuseFile(root: Entry | undefined, there: Entry | undefined, to: Place): void {
-  if (root === undefined || root.stats.isDirectory() || !there?.stats.isDirectory()) return;
-  throw new ErrnoError('EISDIR', { syscall: 'sync', path: to.show() });
+/** Who knows cp means a file in that directory, and not one in its place; and no file becomes a tree. */
+function refuseRoot(root: Entry | undefined, there: Entry | undefined, to: Place): void {
+  if (root === undefined || there === undefined || root.stats.isDirectory() === there.stats.isDirectory()) return;
+  throw new ErrnoError(root.stats.isDirectory() ? 'ENOTDIR' : 'EISDIR', { syscall: 'sync', path: to.show() });
+}
+
+function inTheWay({ path, stats }: Entry): Error {
+  const [code, text] = stats.isDirectory()
+    ? ['EISDIR', 'is a directory where the source has none, and stays without --delete']
+    : ['ENOTDIR', 'is no directory where the source has one, and stays without --delete'];
+  return Object.assign(new Error(`${code}: ${text}, sync '${path}'`), { code, path });
+}
+
+function isCopied({ stats }: Entry): boolean {
+  return stats.isDirectory() || stats.isFile() || stats.isSymbolicLink();
+}
+
+/** Whether it is one of those, or below one. */
+function isBelow(relative: string, names: ReadonlySet<string>): boolean {
+  if (names.size === 0) return false;
+  if (names.has('') || names.has(relative)) return true;
+  for (let at = relative.indexOf('/'); at >= 0; at = relative.indexOf('/', at + 1)) if (names.has(relative.slice(0, at))) return true;
+  return false;
 }
 
 /** A source that lies in its destination would be the first to go. */
@@ -184,9 +219,15 @@ function topmost(entries: readonly Entry[]): Entry[] {
 }
 
 /** Modes and times of directories, the deepest first: copying into one has changed its time. */
-async function settleDirectories(source: Map<string, Entry>, to: Place, there: Map<string, Entry>, problems: Problems): Promise<void> {
+async function settleDirectories(
+  source: Map<string, Entry>,
+  to: Place,
+  there: Map<string, Entry>,
+  left: ReadonlySet<string>,
+  problems: Problems,
+): Promise<void> {
   for (const { relative, stats } of [...source.values()].reverse()) {
-    if (!stats.isDirectory()) continue;
+    if (!stats.isDirectory() || isBelow(relative, left)) continue;
     const path = join(to.path, relative);
     const old = there.get(relative)?.stats;
     await problems.try(async () => {

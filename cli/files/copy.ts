@@ -132,7 +132,9 @@ async function copyFile(
   const input = await from.fs.open(entry.path, 'r');
   try {
     const there = await to.fs.stat(destination, { bigint: true }).catch(() => undefined);
-    if (there?.isDirectory()) throw failure('EISDIR', 'is a directory', destination);
+    // What is put in the place of a symlink does not go where that leads.
+    if (there?.isDirectory() && !(options.atomic && (await to.fs.lstat(destination)).isSymbolicLink()))
+      throw failure('EISDIR', 'is a directory', destination);
     const same = (): Error => sameFile(from.show(entry.path), to.show(destination), destination, 'cp');
     if (there?.isFile() && (await isSource(from, input, to, destination, there))) throw same();
     options.seen?.set(entry, await input.stat({ bigint: true }));

@@ -202,16 +202,63 @@ requires('diod')('the file commands', () => {
     await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
     // A file where a directory was, and the other way round.
     await run('sh', ['-c', 'cd "$1"; rm -r sub; echo file > sub; rm two.txt; mkdir two.txt; echo x > two.txt/x', 'sh', local.join('site')]);
-    await sync();
+    const clash = await failing('sync', local.join('site'), at('/site'));
+    expect([clash.code, clash.stderr]).toEqual([
+      1,
+      `ninep: ${at('/site/sub')}: is a directory where the source has none, and stays without --delete (EISDIR)\n` +
+        `ninep: ${at('/site/two.txt')}: is no directory where the source has one, and stays without --delete (ENOTDIR)\n`,
+    ]);
+    expect((await failing('sync', '--dry-run', local.join('site'), at('/site'))).stderr).toBe(clash.stderr);
+    expect(readFileSync(exported.join('site/sub/deep/three.log'), 'utf8')).toBe('three\n');
+    expect(readFileSync(exported.join('site/two.txt'), 'utf8')).toBe('two\n');
+    expect(statSync(exported.join('site/two.txt')).mode & 0o777).toBe(0o640);
+    expect(await sync('--delete')).toMatchObject({ failed: 0 });
     await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
     // A file is not put in the place of a whole tree: who names one beside a directory means a file in it.
     const file = await failing('sync', local.join('site/one.log'), at('/site'));
     expect([file.code, file.stderr]).toEqual([1, `ninep: ${at('/site')}: illegal operation on a directory (EISDIR)\n`]);
     await run('diff', ['-r', '--no-dereference', local.join('site'), exported.join('site')]);
+    const tree = await failing('sync', '--delete', local.join('site'), at('/site/one.log'));
+    expect([tree.code, tree.stderr]).toEqual([1, `ninep: ${at('/site/one.log')}: not a directory (ENOTDIR)\n`]);
     // Back, onto this host.
     await ninep(['sync', at('/site'), local.join('mirror')]);
     await run('diff', ['-r', '--no-dereference', local.join('site'), local.join('mirror')]);
     expect(statSync(local.join('mirror')).mtimeMs).toBeCloseTo(statSync(local.join('site')).mtimeMs, 0);
+  });
+
+  it('sync leaves what is of another kind, whichever side the trees are on', async () => {
+    const script = `
+      mkdir -p new/a new/b new/c old/f/x old/l/x old/s/x; echo new > new/f; echo new > new/k; ln -s f new/l; mkfifo new/s
+      echo new > new/a/x; echo new > new/b/x; echo old > old/a; ln -s f old/b; mkdir old/c; echo old > old/c/x; ln -s f old/k
+      for x in f l s; do echo old > old/$x/x/x; done`;
+    const places = [
+      [local.join('near/new'), at('/far/old')],
+      [at('/far/new'), local.join('near/old')],
+      [at('/far/new'), at('/far/old')],
+    ] as const;
+    for (const [from, to] of places) {
+      for (const root of [local.join('near'), exported.join('far')]) {
+        await run('sh', ['-euc', `rm -rf "$1"; mkdir "$1"; cd "$1"; ${script}`, 'sh', root]);
+      }
+      const old = to.startsWith('unix:') || to.startsWith('tcp:') ? exported.join('far/old') : local.join('near/old');
+      const { code, stderr } = await failing('sync', from, to);
+      expect(stderr.match(/old\/\S+(?=: )|\(\w+\)/g)).toEqual(
+        ['a', 'b', 'f', 'l'].flatMap((name) => [`old/${name}`, name < 'c' ? '(ENOTDIR)' : '(EISDIR)']),
+      );
+      expect(code).toBe(1);
+      const kept = await run('sh', ['-euc', 'cd "$1"; cat a c/x f/x/x l/x/x s/x/x; readlink b; cat k', 'sh', old]);
+      expect(kept.stdout).toBe('old\nold\nold\nold\nold\nf\nnew\n');
+      await ninep(['sync', '--delete', from, to]);
+      expect((await run('sh', ['-euc', 'cd "$1"; cat a/x b/x f k; readlink l; ls . c', 'sh', old])).stdout).toBe(
+        'new\nnew\nnew\nnew\nf\n.:\na\nb\nc\nf\nk\nl\n\nc:\n',
+      );
+    }
+  });
+
+  it('sync makes a copy of the file that a symlink given leads to', async () => {
+    await run('sh', ['-euc', 'cd "$1"; echo text > named; ln -s named leads', 'sh', local.path]);
+    await ninep(['sync', local.join('leads'), at('/led')]);
+    expect(readFileSync(exported.join('led'), 'utf8')).toBe('text\n');
   });
 
   it('xattr, df and lock', async () => {
