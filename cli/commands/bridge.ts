@@ -39,7 +39,13 @@ export const bridgeCommand: CommandModule<object, BridgeArguments> = {
         demandOption: true,
         describe: 'the channel: dev:/dev/virtio-ports/NAME, vsock://2:5640, unix:PATH, exec:COMMAND, …',
       })
-      .option('listen', { alias: 'l', type: 'boolean', default: false, describe: 'wait at the address instead of dialling it' })
+      .option('listen', {
+        alias: 'l',
+        type: 'boolean',
+        default: false,
+        describe:
+          'wait at the address instead of dialling it; others who come are turned away while one peer is there and says anything within 5 s',
+      })
       .option('export', {
         alias: 'e',
         type: 'string',
@@ -205,6 +211,8 @@ function linkLine(event: LinkEvent): string {
       return `${event.peer}: connected`;
     case 'down':
       return `${event.peer}: lost${event.error === undefined ? '' : ` (${event.error.message})`}`;
+    case 'refused':
+      return `${event.peer}: turned away; ${event.present === event.peer ? 'another peer' : event.present} is here`;
     case 'failed':
       return event.error.message;
   }

@@ -67,6 +67,7 @@ export class Bridge implements Receiver {
   /** The largest msize that a Tversion of ours has asked for: no reply is longer. */
   #largest = MIN_MSIZE;
   #heard = 0;
+  #arrived = 0;
   #answered = false;
   /** The peer's next Tversion may follow upon ours. */
   #mayFollow = false;
@@ -132,6 +133,16 @@ export class Bridge implements Receiver {
   /** Frames that have begun to arrive. */
   get heard(): number {
     return this.#heard;
+  }
+
+  /** Bytes that have arrived. */
+  get arrived(): number {
+    return this.#arrived;
+  }
+
+  /** Whether nothing is read for now, because the server is busy: that nothing arrives is not the peer's doing. */
+  get holdsBack(): boolean {
+    return this.#pausedStream;
   }
 
   /** Whether the peer has ever answered a Tversion on this stream: it serves. */
@@ -207,6 +218,7 @@ export class Bridge implements Receiver {
   }
 
   push(chunk: Uint8Array): void {
+    this.#arrived += chunk.length;
     try {
       for (let at = 0; at < chunk.length && !this.#over; ) at = this.#left > 0 ? this.#pass(chunk, at) : this.#beginFrame(chunk, at);
     } catch (error) {

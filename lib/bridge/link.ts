@@ -4,6 +4,7 @@ import { pause as sleep } from '../session/pause.js';
 import { abortable, abortError } from '../transport/error.js';
 import type { Transport } from '../transport/transport.js';
 import { Bridge } from './bridge.js';
+import { Newcomer } from './newcomer.js';
 import { ResyncTransport } from './resync.js';
 
 export interface LinkOptions {
@@ -13,7 +14,7 @@ export interface LinkOptions {
   dial?: ((signal: AbortSignal) => Promise<Transport>) | undefined;
   /** The channel has no connections of its own (a virtio-serial port): half frames are to be expected at its beginning. */
   resync?: boolean | undefined;
-  /** Milliseconds the peer may take to answer a Tversion before it is asked again. Default 5000. */
+  /** Milliseconds the peer may take to answer a Tversion before it is asked again, and may be silent while another wants its place. Default 5000. */
   patience?: number | undefined;
   /** Is told what happens to the channel. Must not throw. */
   onEvent?: ((event: LinkEvent) => void) | undefined;
@@ -22,6 +23,7 @@ export interface LinkOptions {
 export type LinkEvent =
   | { type: 'up'; peer: string }
   | { type: 'down'; peer: string; error: Error | undefined }
+  | { type: 'refused'; peer: string; present: string }
   | { type: 'failed'; error: Error };
 
 const FIRST_PAUSE = 100;
@@ -31,16 +33,20 @@ const PATIENCE = 5000;
 const SHORT = 1000;
 /** So many times in a row without an answer, and a stream is given up on which the peer has not answered yet, or says other things. */
 const TRIES = 6;
+/** How often, while a peer may be silent, it is looked whether it still is. */
+const LOOKS = 20;
 
 /**
- * A bridge that lasts: whenever its stream is lost, or its peer says nothing any more, it dials again, or takes the next one that comes (`take`). The session that `openSession` gives ends with
- * its stream; a Client's recovery asks for the next one here. A stream has room for one conversation in each direction, so all clients of a link share it:
+ * A bridge that lasts: whenever its stream is lost, or its peer says nothing any more, it dials again, or takes the next one that comes (`take`). While a peer is
+ * there that says something, no other takes its place. The session that `openSession` gives ends with its stream; a Client's recovery asks for the next one here. A stream has room for one conversation in each direction, so all clients of a link share it:
  * each but the first is made `beside` another.
  */
 export class Link {
   readonly #options: LinkOptions;
   readonly #ending = new AbortController();
   #bridge: Bridge | undefined;
+  /** Who wants its place. */
+  #newcomer: Newcomer | undefined;
   #waiting: ((bridge: Bridge | undefined) => void)[] = [];
   #dialling = false;
   /** When the stream came, and how many ended soon, one after another. */
@@ -82,13 +88,56 @@ export class Link {
     this.#dialling = false;
   }
 
-  /** A stream has come. One that was there before gives way: its peer has dialled again. */
+  /**
+   * A stream has come. Where another is there, it waits for that one's end, and is refused if its peer turns out to be well. A peer that says nothing, though it is
+   * asked where it can be, gives way: the connection of a machine that was reset may stay open for ever. Only who says something takes its place.
+   */
   take(transport: Transport): void {
     if (this.#ending.signal.aborted) {
       transport.destroy();
       return;
     }
-    const before = this.#bridge;
+    const present = this.#bridge;
+    if (present === undefined) {
+      this.#begin(transport);
+      return;
+    }
+    if (this.#newcomer?.spoke) {
+      this.#refuse(transport, present);
+      return;
+    }
+    if (this.#newcomer !== undefined) this.#refuse(this.#newcomer, present);
+    const newcomer = new Newcomer(transport, {
+      onSpeech: () => void this.#judge(newcomer, present),
+      onEnd: () => {
+        if (this.#newcomer === newcomer) this.#newcomer = undefined;
+      },
+    });
+    this.#newcomer = newcomer;
+  }
+
+  async #judge(newcomer: Newcomer, present: Bridge): Promise<void> {
+    const { arrived } = present;
+    const { signal } = this.#ending;
+    if (signal.aborted) return;
+    this.#session?.probe();
+    for (let looks = 0; looks < LOOKS; looks++) {
+      await sleep((this.#options.patience ?? PATIENCE) / LOOKS, signal);
+      if (this.#newcomer !== newcomer || signal.aborted) return;
+      if (present.arrived === arrived && !present.holdsBack) continue;
+      this.#newcomer = undefined;
+      this.#refuse(newcomer, present);
+      return;
+    }
+    present.destroy(new Error('the peer has fallen silent, and another has come'));
+  }
+
+  #refuse(newcomer: Transport, present: Bridge): void {
+    newcomer.destroy(new Error('another peer is there'));
+    this.#options.onEvent?.({ type: 'refused', peer: newcomer.name, present: present.name });
+  }
+
+  #begin(transport: Transport): void {
     let bridge: Bridge | undefined;
     const stream =
       this.#options.resync === true ? new ResyncTransport(transport, () => bridge?.reset(new Error('the channel was reset'))) : transport;
@@ -96,7 +145,6 @@ export class Link {
     this.#bridge = bridge;
     this.#since = performance.now();
     this.#unanswered = 0;
-    before?.destroy(new Error('another connection took its place'));
     this.#options.onEvent?.({ type: 'up', peer: bridge.name });
     const ended = bridge.done.then((error) => this.#lost(bridge, error));
     this.#gone.add(ended);
@@ -110,7 +158,10 @@ export class Link {
     this.#short = performance.now() - this.#since < SHORT ? this.#short + 1 : 0;
     this.#served = bridge.answered;
     this.#options.onEvent?.({ type: 'down', peer: bridge.name, error });
-    void this.#dial();
+    const newcomer = this.#newcomer;
+    this.#newcomer = undefined;
+    if (newcomer === undefined || this.#ending.signal.aborted) void this.#dial();
+    else this.#begin(newcomer);
   }
 
   /** The stream, as soon as there is one. */
@@ -181,6 +232,7 @@ export class Link {
   async close(): Promise<void> {
     this.#ending.abort();
     for (const resolve of this.#waiting.splice(0)) resolve(undefined);
+    this.#newcomer?.destroy();
     await this.#bridge?.close();
     await Promise.all(this.#gone);
   }

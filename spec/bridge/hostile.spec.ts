@@ -211,7 +211,8 @@ describe('a peer that neither reads nor answers', () => {
     cleanups.push(() => directory.remove());
     const path = directory.join('socket');
     const sockets: Socket[] = [];
-    const far = new Link({ server: new Server({ exports: { '/': new MemoryBackend() } }) });
+    // The old connection stays open there, and says nothing any more.
+    const far = new Link({ server: new Server({ exports: { '/': new MemoryBackend() } }), patience: 100 });
     const listener = await listen(`unix:${path}`, (transport) => far.take(transport));
     // Between both: what the first connection carries stands still from some moment on.
     const middle = createServer((socket) => {
