@@ -8,7 +8,7 @@ import { misuse } from './misuse.js';
 import { fromMountHelper, isFake } from './mount-helper.js';
 import { outliveOutput } from './output.js';
 import { version } from './version.js';
-import { markPlain, unmark, wrongNumber } from './words.js';
+import { markPlain, unmark, withoutDashes, wrongNumber } from './words.js';
 
 const trace = createDebug('ninep:cli');
 
@@ -18,7 +18,7 @@ export async function run(): Promise<void> {
   const [, script = ''] = process.argv;
   const given = hideBin(process.argv);
   if (isFake(script, given)) return;
-  const words = fromMountHelper(script, given);
+  const words = fromMountHelper(script, withoutDashes(given));
 
   const parser = yargs(markPlain(words))
     .scriptName('ninep')

@@ -4,8 +4,13 @@ const PLAIN = '\0';
 /** Marks what stands behind `--`, which the parser would keep from the command's own arguments. */
 export function markPlain(words: readonly string[]): string[] {
   const dashes = words.indexOf('--');
-  if (dashes <= 0) return [...words];
+  if (dashes < 0) return [...words];
   return [...words.slice(0, dashes), ...words.slice(dashes + 1).map((word) => PLAIN + word)];
+}
+
+/** Before the command, `--` ends options that there are none of. */
+export function withoutDashes(words: readonly string[]): string[] {
+  return words.slice(words[0] === '--' ? 1 : 0);
 }
 
 /** Takes those marks from the arguments. */

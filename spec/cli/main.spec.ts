@@ -45,6 +45,9 @@ describe('ninep', () => {
     [['ls', 'unix:/nowhere', '--uid', '1.5'], '--uid takes a whole number'],
     [['ls', 'unix:/nowhere', '--uid', '4294967296'], '--uid takes a number up to 4294967295'],
     [['ls', 'unix:/nowhere', '--connect-timeout', '-1'], '--connect-timeout takes a number from 0 on'],
+    [['--'], 'a command, please'],
+    [['--', 'nonsense'], 'nonsense: no such command; ninep --help lists them'],
+    [['--', '--', 'ls'], 'Did you mean ls?'],
     [['find', '.', '--type', 'z'], 'find: no such value: type is "z", and not one of "f", "d", "l", "p", "s", "b", "c"; ninep find --help'],
     [['xattr', '--', 'nope', 'file'], 'xattr: no such value: action is "nope", and not one of "list"'],
     [['serve', '-e', '/', '--', '--log'], 'serve: unknown argument: --log'],
@@ -89,6 +92,7 @@ describe('ninep', () => {
     for (const name of ['-dash', '--help', '1']) writeFileSync(directory.join(name), `${name}\n`);
     const here = (...args: string[]) => ninep(args, { cwd: directory.path });
     expect((await here('cat', '1', '--', '-dash', '--help')).stdout).toBe('1\n-dash\n--help\n');
+    expect((await here('--', 'cat', '--', '-dash')).stdout).toBe('-dash\n');
     await here('cp', '--', '--help', '-copy');
     await here('rm', '-f', '--', '-dash', '--help');
     expect(readdirSync(directory.path).sort()).toEqual(['-copy', '1']);
