@@ -164,7 +164,10 @@ export function applyMountOptions(request: MountRequest, texts: readonly string[
   const all = new Map<string, string | undefined>();
   for (const part of texts.flatMap((one) => one.split(/(?<!\\),/))) {
     const [key = '', ...rest] = part.replaceAll('\\,', ',').split('=');
-    if (key !== '') all.set(key, rest.length === 0 ? undefined : rest.join('='));
+    if (key === '') continue;
+    // The last one counts, also between two that exclude each other.
+    all.delete(key);
+    all.set(key, rest.length === 0 ? undefined : rest.join('='));
   }
   for (const [key, value] of all) {
     if (forOthers.has(key) || /^(x-|comment$)/.test(key)) continue;

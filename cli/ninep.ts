@@ -8,7 +8,7 @@ import { misuse } from './misuse.js';
 import { fromMountHelper, isFake } from './mount-helper.js';
 import { outliveOutput } from './output.js';
 import { version } from './version.js';
-import { markPlain, unmark, withoutDashes, wrongNumber } from './words.js';
+import { givenTwice, markPlain, unmark, withoutDashes, wrongNumber } from './words.js';
 
 const trace = createDebug('ninep:cli');
 
@@ -45,7 +45,7 @@ export async function run(): Promise<void> {
     })
     .middleware(unmark, true)
     .check((argv) => {
-      const wrong = wrongNumber(argv, given);
+      const wrong = wrongNumber(argv, given) ?? givenTwice(argv);
       if (wrong !== undefined) throw new UsageError(misuse(words, wrong));
       return true;
     })

@@ -29,6 +29,15 @@ export function switched(word: string): boolean | undefined {
 const SECONDS: ReadonlySet<string> = new Set(['timeout', 'connect-timeout', 'interval']);
 const MAX_UID = 2 ** 32 - 1;
 
+/** Options and arguments that may be given several times. */
+const SEVERAL: ReadonlySet<string> = new Set(['export', 'fsdev', 'listen', 'mount', 'suite', 'check', 'paths', 'address', 'command']);
+
+/** An option that says one thing, and was given several. */
+export function givenTwice(argv: Readonly<Record<string, unknown>>): string | undefined {
+  const name = Object.keys(argv).find((one) => one.length > 1 && !/[A-Z]/.test(one) && !SEVERAL.has(one) && Array.isArray(argv[one]));
+  return name === undefined ? undefined : `${spelt(name)} is given more than once`;
+}
+
 /** What is wrong with an option that takes a number and was given something else, or several; undefined if all is well. */
 export function wrongNumber(argv: Readonly<Record<string, unknown>>, words: readonly string[]): string | undefined {
   // As --help has it: neither the letter for short nor the name that the program knows it by.

@@ -12,7 +12,7 @@ import { fromMountHelper } from '../mount-helper.js';
 import { accessOf, applyMountOptions, backendOf, cacheMode, locksOf, type MountRequest, retryOf } from '../mount-options.js';
 import { STOPPING, unlessInterrupted } from '../signals.js';
 
-interface MountArguments extends ConnectionArguments {
+export interface MountArguments extends ConnectionArguments {
   address: string;
   directory: string;
   foreground: boolean;
@@ -53,7 +53,7 @@ export const mountCommand: CommandModule<object, MountArguments> = {
       })
       .option('access', { type: 'string', describe: 'user (each caller as itself), any, or a uid' })
       .option('locks', { type: 'string', describe: 'remote (the server keeps them) or local (for servers that do not)' })
-      .option('retry', { type: 'string', describe: 'seconds to wait for a lost server, 0, or "forever"', default: '30' })
+      .option('retry', { type: 'string', describe: 'seconds to wait for a lost server, 0, or "forever" (30)' })
       .option('backend', { type: 'string', describe: 'kernel, or native for the package fuse-native' })
       .option('read-only', { type: 'boolean', describe: 'as -o ro' })
       .option('allow-other', { type: 'boolean', describe: 'as -o allow_other' })
@@ -71,7 +71,11 @@ export const mountCommand: CommandModule<object, MountArguments> = {
   },
 };
 
-function requestOf(argv: MountArguments): MountRequest {
+/** Seconds a lost server is waited for where nobody says how long. */
+const RETRY = 30;
+
+/** Options of their own count more than -o. */
+export function requestOf(argv: MountArguments): MountRequest {
   const request: MountRequest = {
     address: argv.address,
     mount: {},
@@ -88,7 +92,8 @@ function requestOf(argv: MountArguments): MountRequest {
   if (argv.readOnly !== undefined) mount.readonly = argv.readOnly;
   if (argv.allowOther !== undefined) mount.allowOther = argv.allowOther;
   if (argv.backend !== undefined) request.backend = backendOf(argv.backend);
-  request.retry ??= retryOf(argv.retry ?? '30');
+  if (argv.retry !== undefined) request.retry = retryOf(argv.retry);
+  request.retry ??= RETRY;
   for (const key of ['aname', 'uname', 'uid', 'msize', 'dialect', 'timeout'] as const) {
     const value = argv[key];
     if (value !== undefined) Object.assign(request.connection, { [key]: value });

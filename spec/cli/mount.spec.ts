@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { type MountArguments, requestOf } from '../../cli/commands/mount.js';
 import { applyMountOptions, type MountRequest } from '../../cli/mount-options.js';
 import { listen } from '../../lib/transport/index.js';
 import { ensureBuilt, main } from '../support/build.js';
@@ -18,6 +19,42 @@ describe('-o', () => {
     applyMountOptions(request, texts);
     return request;
   }
+
+  it('counts less than an option of its own, and its last word more than those before', () => {
+    const nothing: MountArguments = {
+      ...{ address: 'tcp://h/', directory: '/mnt', foreground: false, o: undefined, cache: undefined, access: undefined, locks: undefined },
+      ...{ retry: undefined, backend: undefined, readOnly: undefined, allowOther: undefined, log: undefined, aname: undefined },
+      ...{ uname: undefined, uid: undefined, msize: undefined, dialect: undefined, timeout: undefined, connectTimeout: undefined },
+    };
+    const o = ['ro,retry=5,cache=none,access=any,locks=local,backend=native,aname=a,uname=u,uid=1,msize=9000,version=9P2000,timeout=7'];
+    const said = {
+      connection: { aname: 'a', uname: 'u', uid: 1, msize: 9000, dialect: '9P2000', timeout: 7 },
+      retry: 5,
+      backend: 'native',
+    };
+    expect(requestOf({ ...nothing, o })).toMatchObject({
+      ...said,
+      mount: { readonly: true, cache: 'none', access: 'any', locks: 'local' },
+    });
+    const connection = { aname: 'b', uname: 'v', uid: 2, msize: 8000, dialect: '9P2000.u', timeout: 8 };
+    const own = {
+      ...nothing,
+      ...connection,
+      readOnly: false,
+      retry: '30',
+      cache: 'open',
+      access: 'user',
+      locks: 'remote',
+      backend: 'kernel',
+    };
+    expect(requestOf({ ...own, o })).toMatchObject({
+      ...{ connection, retry: 30, backend: 'kernel' },
+      mount: { readonly: false, cache: 'open', access: 'user', locks: 'remote' },
+    });
+    expect(requestOf(nothing).retry).toBe(30);
+    expect(requestOf({ ...nothing, retry: 'forever' }).retry).toBe(Number.POSITIVE_INFINITY);
+    expect(applied('tcp://h/', 'rw,ro', 'rw').mount).toEqual({ readonly: false });
+  });
 
   it('knows the words of v9fs', () => {
     const request = applied(

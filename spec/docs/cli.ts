@@ -30,7 +30,12 @@ export async function cliReadme(): Promise<string> {
       '| `vsock://CID:PORT` | AF_VSOCK; `vsock+unix:/path:PORT` as Firecracker and Cloud Hypervisor have it |',
       '| `qemu:path=DIR,security_model=MODEL,…` | QEMU’s own server, started for the occasion, without a guest |',
     ].join('\n'),
-    'and every form takes `?aname=…&uname=…&uid=…&msize=…&version=…` behind it.',
+    [
+      'and every form takes `?aname=…&uname=…&uid=…&msize=…&version=…` behind it.',
+      'An option of its own (`--retry 5`) counts more than the same said by `-o` (`-o retry=5`), and that more than what the address says; `--dialect` is `version` in both.',
+      'Of words behind `-o`, and of switches (`--delete --no-delete`), the last counts. An option that takes one value is given once.',
+      '`--read-only` makes every export and mount of a command read-only, whatever is said of one.',
+    ].join('\n'),
   ];
   for (const command of await allCommands()) {
     const help = await helpOf(command);
