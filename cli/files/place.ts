@@ -46,14 +46,17 @@ const SCHEMES = /^(tcp|tls|unix|exec|fd|dev|vsock|vsock\+unix|qemu):/;
 /** Described once for every command that takes one. */
 export const LOCATION = 'a local path, or ADDRESS#PATH';
 
-/** Cuts `ADDRESS#PATH` in two. A local file whose name begins like an address is written ./unix:x. */
+/**
+ * Cuts `ADDRESS#PATH` in two, at the first `#/`, or else the first `#`: names may hold a `#`, and a file must not be taken for one of another
+ * export. A local file whose name begins like an address is written ./unix:x.
+ */
 export function splitLocation(text: string): { address: string | undefined; path: string } {
   if (text === '') throw new UsageError('an empty path');
   if (!SCHEMES.test(text)) {
     if (/^[a-z][a-z0-9+]*:\/\//.test(text)) throw new UsageError(`${text}: no such kind of address; ./${text} is a local path`);
     return { address: undefined, path: text };
   }
-  const mark = text.lastIndexOf('#');
+  const mark = text.includes('#/') ? text.indexOf('#/') : text.indexOf('#');
   if (mark < 0) return { address: text, path: '/' };
   return { address: text.slice(0, mark), path: absolute(text.slice(mark + 1)) };
 }

@@ -21,6 +21,10 @@ describe('locations', () => {
     ['tcp://h/srv#/a/b', 'tcp://h/srv', '/a/b'],
     ['unix:/s?aname=/x#rel', 'unix:/s?aname=/x', '/rel'],
     ['exec:cmd # x#/p', 'exec:cmd # x', '/p'],
+    ['tcp://h/srv#/backup#1/', 'tcp://h/srv', '/backup#1/'],
+    ['tcp://h/srv#/a#/b', 'tcp://h/srv', '/a#/b'],
+    ['unix:/s#backup#1', 'unix:/s', '/backup#1'],
+    ['unix:/a#b#/c#d', 'unix:/a#b', '/c#d'],
     ['vsock+unix:/s:5#', 'vsock+unix:/s:5', '/'],
   ])('%s', (text, address, path) => {
     expect(splitLocation(text)).toEqual({ address, path });

@@ -36,6 +36,10 @@ export async function cliReadme(): Promise<string> {
       'Of words behind `-o`, and of switches (`--delete --no-delete`), the last counts. An option that takes one value is given once.',
       '`--read-only` makes every export and mount of a command read-only, whatever is said of one.',
     ].join('\n'),
+    [
+      'A file behind one is ADDRESS#PATH, cut at the first `#/`: `tcp://10.0.2.15/srv#/notes#1`.',
+      'Without a `#/`, the first `#` ends the address.',
+    ].join(' '),
   ];
   for (const command of await allCommands()) {
     const help = await helpOf(command);
