@@ -92,6 +92,7 @@ async function makeDirectory(
       return;
     }
     if (there?.isSymbolicLink()) throw failure('ENOTDIR', 'a symlink is not overwritten by a directory', path);
+    if (there !== undefined) throw failure('EEXIST', 'is no directory', path);
     options.onFile?.('mkdir', from.show(entry.path), to.show(path));
     if (options.dryRun) return;
     // Its owner must be able to fill it, whatever the mode it is to have in the end.
@@ -103,6 +104,7 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
   const { stats } = entry;
   progress.current = entry.relative === '' ? entry.path : entry.relative;
   if (options.noClobber && (await exists(to.fs, path))) return;
+  if (options.dryRun) await refuseDirectory(to.fs, path, stats.isSymbolicLink() || entry.depth > 0);
   if (stats.isSymbolicLink()) {
     options.onFile?.('link', from.show(entry.path), to.show(path));
     if (options.dryRun) return;
@@ -118,6 +120,12 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
   if (!options.dryRun && !options.atomic && entry.depth > 0) await removeSymlink(to.fs, path);
   if (!options.dryRun) await copyFile(from, to, entry, path, options, progress);
   progress.files++;
+}
+
+/** What nothing but a directory takes the place of. */
+async function refuseDirectory(fs: Files, path: string, itself: boolean): Promise<void> {
+  const there = await (itself ? fs.lstat(path) : fs.stat(path)).catch(() => undefined);
+  if (there?.isDirectory()) throw failure('EISDIR', 'is a directory', path);
 }
 
 async function copyFile(

@@ -72,6 +72,14 @@ requires('diod')('the file commands', () => {
     const { stdout } = await ninep(['cp', '-r', '--dry-run', at('/copied'), local.join('dry')]);
     expect(stdout).toContain(`mkdir ${at('/copied')} -> ${local.join('dry')}\n`);
     expect((await run('ls', [local.join('dry')], { check: false })).code).not.toBe(0);
+    // What would fail is told, and nothing else of it.
+    await run('sh', ['-euc', 'mkdir -p "$1/copied/one.log" "$1/copied/link"; echo > "$1/copied/sub"', 'sh', local.join('clash')]);
+    const clash = await failing('cp', '-r', '--dry-run', at('/copied'), local.join('clash'));
+    expect([clash.code, clash.stdout]).toEqual([1, `copy ${at('/copied/two.txt')} -> ${local.join('clash/copied/two.txt')}\n`]);
+    const codes = (text: string) =>
+      [...text.matchAll(/clash\/copied\/(\S+): .*\((\w+)\)/g)].map(([, name, code]) => `${name} ${code}`).sort();
+    expect(codes(clash.stderr)).toEqual(['link EISDIR', 'one.log EISDIR', 'sub EEXIST']);
+    expect(codes((await failing('cp', '-r', at('/copied'), local.join('clash'))).stderr)).toEqual(codes(clash.stderr));
   });
 
   it('get and put', async () => {
