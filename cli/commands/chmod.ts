@@ -40,7 +40,7 @@ export const chmod: CommandModule<object, ChangeArguments & { mode: string }> = 
         await problems.try(async () => {
           // A path given may be a symlink, which is followed; those below a directory are left alone.
           const options = { maxDepth: argv.recursive ? undefined : 0, follow: true };
-          for await (const { path, stats } of walk(place.fs, place.path, problems, options)) {
+          for await (const { path, stats } of walk(place, problems, options)) {
             if (stats.isSymbolicLink()) continue;
             const mode = change(stats.mode & 0o7777, stats.isDirectory());
             if (mode === (stats.mode & 0o7777)) continue;
@@ -68,7 +68,7 @@ export const chown: CommandModule<object, ChangeArguments & { owner: string; noD
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
           const options = { maxDepth: argv.recursive ? undefined : 0, follow: !argv.noDereference };
-          for await (const { path, stats } of walk(place.fs, place.path, problems, options)) {
+          for await (const { path, stats } of walk(place, problems, options)) {
             if (argv.dryRun) console.log(printable(`chown ${argv.owner} ${place.show(path)}`));
             else {
               const own = stats.isSymbolicLink() ? place.fs.lchown : place.fs.chown;

@@ -44,7 +44,7 @@ export const find: CommandModule<object, FindArguments> = {
     return printing(argv, async ({ places, problems }) => {
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
-          for await (const { path, stats } of walk(place.fs, place.path, problems, { maxDepth: argv.depth })) {
+          for await (const { path, stats } of walk(place, problems, { maxDepth: argv.depth })) {
             const name = path.split('/').pop() ?? '';
             if (!tests.every((test) => test(name, stats))) continue;
             if (argv.json) console.log(json(await recordOf(place.fs, path, stats)));

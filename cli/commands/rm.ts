@@ -48,7 +48,7 @@ export const rm: CommandModule<object, RmArguments> = {
               }
               const removed: string[] = [];
               if (argv.force && !(await exists(place.fs, place.path))) return;
-              for await (const { path, stats } of walk(place.fs, place.path, problems)) {
+              for await (const { path, stats } of walk(place, problems)) {
                 if (stats.isDirectory() && !argv.recursive) throw new ErrnoError('EISDIR', { syscall: 'rm', path });
                 removed.push(path);
               }

@@ -151,7 +151,7 @@ async function run(
 async function listing(place: Place, problems: Problems, needed: boolean): Promise<Map<string, Entry>> {
   const entries = new Map<string, Entry>();
   try {
-    for await (const entry of walk(place.fs, place.path, problems, { follow: true })) entries.set(entry.relative, entry);
+    for await (const entry of walk(place, problems, { follow: true })) entries.set(entry.relative, entry);
   } catch (error) {
     if (needed || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }

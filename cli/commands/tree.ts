@@ -37,7 +37,7 @@ export const tree: CommandModule<object, TreeArguments> = {
 };
 
 async function* shown(place: Place, { depth, all }: TreeArguments, problems: Problems): AsyncGenerator<Entry, void, undefined> {
-  for await (const entry of walk(place.fs, place.path, problems, { maxDepth: depth, follow: true })) {
+  for await (const entry of walk(place, problems, { maxDepth: depth, follow: true })) {
     if (all || !entry.relative.split('/').some((name) => name.startsWith('.'))) yield entry;
   }
 }

@@ -2,7 +2,7 @@ import { type BigIntStats, constants, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { type Files, join, type Place, placeAt, together } from './place.js';
 import { inParallel } from './pool.js';
-import type { Problems } from './problems.js';
+import { about, type Problems } from './problems.js';
 import type { Progress } from './progress.js';
 import { beside, exists, isOneFile, isSameDirectory, isSameName, isSource, putInPlace, sameFile } from './same.js';
 import { type Entry, walk } from './walk.js';
@@ -37,7 +37,7 @@ export interface CopyOptions {
 /** Copies a file or a tree to exactly `to`, from one file system into the same or another. */
 export async function copyTree(from: Place, to: Place, options: CopyOptions, progress: Progress, problems: Problems): Promise<void> {
   const plan: Entry[] = [];
-  for await (const entry of walk(from.fs, from.path, problems, { follow: options.follow ?? false })) {
+  for await (const entry of walk(from, problems, { follow: options.follow ?? false })) {
     if (entry.depth === 0 && entry.stats.isDirectory() && !options.recursive) {
       problems.tell(
         Object.assign(new Error(`EISDIR: is a directory (not copied without -r), cp '${from.path}'`), { code: 'EISDIR', path: from.path }),
@@ -114,7 +114,7 @@ async function copyEntry(from: Place, to: Place, entry: Entry, path: string, opt
   }
   if (!stats.isFile()) {
     const kind = stats.isFIFO() ? 'FIFO' : stats.isSocket() ? 'socket' : 'device';
-    throw Object.assign(new Error(`EINVAL: a ${kind} is not copied, cp '${entry.path}'`), { code: 'EINVAL', path: entry.path });
+    await about(from.show(entry.path), () => Promise.reject(failure('EINVAL', `a ${kind} is not copied`, entry.path)));
   }
   options.onFile?.('copy', from.show(entry.path), to.show(path));
   if (!options.dryRun && !options.atomic && entry.depth > 0) await removeSymlink(to.fs, path);
@@ -137,7 +137,8 @@ async function copyFile(
   progress: Progress,
 ): Promise<void> {
   const { stats } = entry;
-  const input = await from.fs.open(entry.path, 'r');
+  const ofSource = <T>(work: () => Promise<T>): Promise<T> => about(from.show(entry.path), work);
+  const input = await ofSource(() => from.fs.open(entry.path, 'r'));
   try {
     const there = await to.fs.stat(destination, { bigint: true }).catch(() => undefined);
     // What is put in the place of a symlink does not go where that leads.
@@ -151,7 +152,8 @@ async function copyFile(
     const over = there?.isFile() ? constants.O_WRONLY | constants.O_CREAT : 'w';
     const output = await to.fs.open(path, options.atomic ? 'wx' : over, stats.mode & 0o777);
     try {
-      const end = await copyContent(input, output, stats.size, options, progress);
+      const read = (buffer: Buffer, offset: number, length: number, at: number) => ofSource(() => input.read(buffer, offset, length, at));
+      const end = await copyContent(read, output, stats.size, options, progress);
       if (there?.isFile() && !options.atomic) await cutOff(output, end, there.size);
       await output.close();
       if (options.preserve) await keepAttributes(to.fs, path, stats);
@@ -183,7 +185,13 @@ async function cutOff(file: FileHandle, end: number, before: bigint): Promise<vo
 /**
  * Parts of the file in flight, each read and then written to where it was read; the end, which is returned, is where nothing more is read.
  */
-async function copyContent(from: FileHandle, to: FileHandle, size: number, { signal }: CopyOptions, progress: Progress): Promise<number> {
+async function copyContent(
+  read: (buffer: Buffer, offset: number, length: number, at: number) => Promise<{ bytesRead: number }>,
+  to: FileHandle,
+  size: number,
+  { signal }: CopyOptions,
+  progress: Progress,
+): Promise<number> {
   let next = 0;
   let end = Number.POSITIVE_INFINITY;
   const parts = Math.max(1, Math.min(PARTS, Math.ceil(size / PART)));
@@ -194,7 +202,7 @@ async function copyContent(from: FileHandle, to: FileHandle, size: number, { sig
       const at = next;
       next += buffer.length;
       for (let done = 0; done < buffer.length && at + done < end; ) {
-        const { bytesRead } = await from.read(buffer, done, buffer.length - done, at + done);
+        const { bytesRead } = await read(buffer, done, buffer.length - done, at + done);
         if (bytesRead === 0) {
           end = Math.min(end, at + done);
           break;
@@ -225,7 +233,7 @@ async function keepAttributes(fs: Files, path: string, stats: Stats): Promise<vo
 
 async function copySymlink(from: Place, to: Place, entry: Entry, path: string, { seen }: CopyOptions): Promise<void> {
   const stats = await from.fs.lstat(entry.path, { bigint: true });
-  const target = await from.fs.readlink(entry.path);
+  const target = await about(from.show(entry.path), () => from.fs.readlink(entry.path));
   const same = (): Error => sameFile(from.show(entry.path), to.show(path), path, 'cp');
   if (together(from, to)) {
     const there = await to.fs.lstat(path, { bigint: true }).catch(() => undefined);

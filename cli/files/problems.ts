@@ -2,6 +2,18 @@ import { ErrnoError } from '../../lib/protocol/index.js';
 import { failureLine } from '../failure.js';
 import { printable } from './listing.js';
 
+const placed = new WeakMap<Error, string>();
+
+/** Does what is done with one place while another one is worked on: a failure is told of this one. */
+export async function about<T>(shown: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Error) placed.set(error, shown);
+    throw error;
+  }
+}
+
 /** Failures of one operand among several: each is told when it happens, the rest is done all the same, and the exit code is 1. */
 export class Problems {
   #count = 0;
@@ -17,8 +29,9 @@ export class Problems {
   }
 
   /** Tells of a failure. What ends everything, such as a lost connection, is thrown on. */
-  tell(error: unknown, shown?: string): void {
+  tell(error: unknown, where?: string): void {
     if (!isOperand(error)) throw error;
+    const shown = (error instanceof Error ? placed.get(error) : undefined) ?? where;
     this.#count++;
     process.exitCode = 1;
     const at = (error as NodeJS.ErrnoException).path;

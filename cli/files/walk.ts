@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { type Files, join } from './place.js';
+import { join, type Place } from './place.js';
 import { inParallel } from './pool.js';
 import type { Problems } from './problems.js';
 
@@ -20,22 +20,23 @@ const ASKING = 32;
  * of and left out.
  */
 export async function* walk(
-  fs: Files,
-  root: string,
+  place: Place,
   problems: Problems,
   options: { maxDepth?: number | undefined; follow?: boolean } = {},
 ): AsyncGenerator<Entry, void, undefined> {
-  const stats = options.follow ? await fs.stat(root) : await fs.lstat(root);
-  yield* descend(fs, { relative: '', path: root, depth: 0, stats }, problems, options.maxDepth ?? Number.POSITIVE_INFINITY);
+  const { fs, path } = place;
+  const stats = options.follow ? await fs.stat(path) : await fs.lstat(path);
+  yield* descend(place, { relative: '', path, depth: 0, stats }, problems, options.maxDepth ?? Number.POSITIVE_INFINITY);
 }
 
-async function* descend(fs: Files, entry: Entry, problems: Problems, maxDepth: number): AsyncGenerator<Entry, void, undefined> {
+async function* descend(place: Place, entry: Entry, problems: Problems, maxDepth: number): AsyncGenerator<Entry, void, undefined> {
   yield entry;
   if (!entry.stats.isDirectory() || entry.depth >= maxDepth) return;
+  const { fs } = place;
   let names: string[] = [];
   const read = await problems.try(async () => {
     names = (await fs.readdir(entry.path)).sort();
-  });
+  }, place.show(entry.path));
   if (!read) return;
   const children = new Map<string, Stats>();
   const missing: string[] = [];
@@ -45,7 +46,7 @@ async function* descend(fs: Files, entry: Entry, problems: Problems, maxDepth: n
         children.set(name, await fs.lstat(join(entry.path, name)));
       } catch (error) {
         if (isMissing(error)) absent(name, error);
-        else problems.tell(error);
+        else problems.tell(error, place.show(join(entry.path, name)));
       }
     });
   await ask(names, (name) => missing.push(name));
@@ -54,14 +55,14 @@ async function* descend(fs: Files, entry: Entry, problems: Problems, maxDepth: n
     const listed = new Set(await fs.readdir(entry.path).catch(() => missing));
     await ask(
       missing.filter((name) => listed.has(name)),
-      (_, error) => problems.tell(error),
+      (name, error) => problems.tell(error, place.show(join(entry.path, name))),
     );
   }
   for (const name of names) {
     const stats = children.get(name);
     if (stats === undefined) continue;
     const relative = join(entry.relative, name);
-    yield* descend(fs, { relative, path: join(entry.path, name), depth: entry.depth + 1, stats }, problems, maxDepth);
+    yield* descend(place, { relative, path: join(entry.path, name), depth: entry.depth + 1, stats }, problems, maxDepth);
   }
 }
 

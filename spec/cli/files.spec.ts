@@ -466,8 +466,15 @@ describe('a tree that is reached by two ways', () => {
       const before = await state();
       // Opened like any file, and EIO at its first byte: no process has one at address 0.
       const { code, stderr } = await failing('cp', '/proc/self/mem', at('/self'));
-      expect([code, stderr]).toEqual([1, expect.stringContaining('EIO')]);
+      // It is told of what could not be read, and not of where it was to go.
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^ninep: \/proc\/self\/mem: .*\(EIO\)\n$/)]);
       expect(await state()).toBe(before);
+    });
+
+    it('tells of what it could not take by its own name and address', async () => {
+      await shell('mkdir to; mkfifo data/d/pipe');
+      const pipe = await failing('cp', '-r', at('/d'), local('to'));
+      expect([pipe.code, pipe.stderr]).toEqual([1, `ninep: ${at('/d/pipe')}: a FIFO is not copied (EINVAL)\n`]);
     });
 
     it('ln -f puts links where something else is, and leaves it where it cannot', async () => {

@@ -98,7 +98,7 @@ describe('file commands', () => {
       mkdirSync(at('to/d'), { recursive: true });
       writeFileSync(at('to/d/ghost'), 'a good copy');
       const { code, stderr } = await failing([...command, `${address()}#/d`, command[0] === 'sync' ? at('to/d') : at('to')]);
-      expect([code, stderr]).toEqual([1, `ninep: /d/ghost: no such file or directory (ENOENT)\n`]);
+      expect([code, stderr]).toEqual([1, `ninep: ${address()}#/d/ghost: no such file or directory (ENOENT)\n`]);
       expect([removals, readFileSync(at('to/d/ghost'), 'utf8')]).toEqual([[], 'a good copy']);
     }
   });
