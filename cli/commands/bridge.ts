@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Argv, CommandModule } from 'yargs';
 import type { Link, LinkEvent } from '../../lib/bridge/index.js';
 import type { Mount } from '../../lib/fuse/index.js';
 import type { Client, RecoveryEvent } from '../../lib/index.js';
+import { ErrnoError } from '../../lib/protocol/index.js';
 import { parseExport } from '../exports.js';
-import { UsageError } from '../failure.js';
+import { failureLine, UsageError } from '../failure.js';
 import { example } from '../help.js';
 import { compileSoon } from '../hurry.js';
 import { retryOf } from '../mount-options.js';
@@ -98,16 +99,26 @@ async function run(argv: BridgeArguments): Promise<void> {
     import('../../lib/index.js'),
   ]);
   const address = parseAddress(argv.address);
+  // Else that is found out when a peer comes, who may be long in coming.
+  for (const { directory } of mounts) {
+    if (!(await stat(directory)).isDirectory()) throw new ErrnoError('ENOTDIR', { syscall: 'mount', path: directory });
+  }
   const server = exports.length === 0 ? undefined : new Server();
   for (const { path, aname, options } of exports) {
     const warn = (line: string) => console.error(`ninep: ${line}`);
     const except = mounts.map(({ directory }) => directory);
     server?.export(aname, await localBackend(path, { ...options, ...(argv.readOnly && { readonly: true }), except, warn }));
   }
+  // A peer that is not there yet is dialled every few seconds, and may not be there for days.
+  let last = '';
+  const say = (line: string): void => {
+    if (line !== last) console.error(`ninep: ${line}`);
+    last = line;
+  };
   const link = new Link({
     server,
     resync: argv.resync ?? address.scheme === 'dev',
-    onEvent: (event) => console.error(`ninep: ${linkLine(event)}`),
+    onEvent: (event) => say(linkLine(event)),
     ...(!argv.listen && { dial: (signal: AbortSignal) => dial(address, { signal, polled: true }) }),
   });
   const listener = argv.listen ? await listen(address, (transport) => link.take(transport), { polled: true }) : undefined;
@@ -214,7 +225,7 @@ function linkLine(event: LinkEvent): string {
     case 'refused':
       return `${event.peer}: turned away; ${event.present === event.peer ? 'another peer' : event.present} is here`;
     case 'failed':
-      return event.error.message;
+      return failureLine(event.error).replace('ninep: ', '');
   }
 }
 

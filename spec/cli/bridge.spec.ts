@@ -137,6 +137,27 @@ requires('mount')('ninep bridge', () => {
     }
   });
 
+  it('says at once what it can mount nowhere, and once that nobody is there', async () => {
+    await using directory = new TemporaryDirectory('bridge-cli');
+    const at = (name: string) => directory.join(name);
+    writeFileSync(at('file'), '');
+    for (const [name, said] of [
+      ['none', 'no such file or directory (ENOENT)'],
+      ['file', 'not a directory (ENOTDIR)'],
+    ] as const) {
+      const { code, stderr } = await ninep(['bridge', `unix:${at('socket')}`, '--listen', '--mount', at(name)], { check: false });
+      expect([code, stderr]).toEqual([1, `ninep: ${at(name)}: ${said}\n`]);
+    }
+    const exported = ['--export', `${directory.path},security_model=none`];
+    await using near = await start([`unix:${at('socket')}`, ...exported], { line: /ENOENT/ });
+    // It dials on while this one starts.
+    await using far = await start([`unix:${at('socket')}`, '--listen', ...exported], { line: /connected/ });
+    await expect.poll(() => near.stderr, { timeout: 30_000 }).toMatch(/connected/);
+    expect(near.stderr.match(/.*ENOENT.*/g)).toEqual([`ninep: unix:${at('socket')}: no such file or directory (ENOENT)`]);
+    await near.stop();
+    await far.stop();
+  });
+
   it('speaks through the vsock of Firecracker, dialling and waiting', async () => {
     await using directory = new TemporaryDirectory('bridge-cli');
     const at = (name: string) => directory.join(name);
