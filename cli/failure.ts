@@ -18,6 +18,7 @@ function why(error: unknown): string {
   const text = firstLine(error.message);
   if (code === undefined || !/^E[A-Z0-9]+$/.test(code)) return text;
   const reason = error instanceof ErrnoError || text.startsWith(`${code}: `) ? textOf(text, code) : text;
+  if (error instanceof ErrnoError && error.syscall === 'Tattach') return `aname ${JSON.stringify(path ?? '')}: ${reason} (${code})`;
   const what = path === undefined ? '' : `${path}${dest === undefined ? '' : ` -> ${dest}`}: `;
   return `${what}${reason}${reason.includes(code) ? '' : ` (${code})`}`;
 }

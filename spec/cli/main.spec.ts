@@ -205,6 +205,9 @@ it('an error is one line: what, why, and the name of the errno', () => {
       Object.assign(new Error("EACCES: permission denied, open '/x'"), { code: 'EACCES', path: '/x' }),
       'ninep: /x: permission denied (EACCES)',
     ],
+    // What a server calls its exports is no path of ours, and may be missing.
+    [new ErrnoError('EPERM', { syscall: 'Tattach', path: '' }), 'ninep: aname "": operation not permitted (EPERM)'],
+    [new ErrnoError('ENOENT', { syscall: 'Tattach', path: 'vm' }), 'ninep: aname "vm": no such file or directory (ENOENT)'],
     [new RangeError('msize must be\nmore'), 'ninep: msize must be'],
     ['text', 'ninep: text'],
   ];
