@@ -5,9 +5,9 @@ import { errnoNumber } from '../protocol/errno.js';
 import { ErrnoError, errnoOf } from '../protocol/error.js';
 import { format } from '../protocol/format.js';
 import { type Body, type MessageName, messages, replyName } from '../protocol/messages.js';
-import { close } from '../sys/io.js';
 import type { BufferPool } from './buffers.js';
 import type { Counters } from './counters.js';
+import { unlent } from './descriptors.js';
 import type { Outbox } from './outbox.js';
 import type { Request } from './request.js';
 
@@ -140,7 +140,7 @@ export class Answers {
 
   giveBack(request: Request): void {
     const { buffer, descriptor } = request;
-    if (descriptor !== undefined) close(descriptor);
+    if (descriptor !== undefined) unlent(request.connection, descriptor);
     request.descriptor = undefined;
     if (buffer === undefined) return;
     request.buffer = undefined;

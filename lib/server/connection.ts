@@ -86,7 +86,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
     this.context = context;
     this.#transport = transport;
     this.#framer = new Framer(this, FIRST_FRAME);
-    this.#outbox = new Outbox(transport, context.pool);
+    this.#outbox = new Outbox(transport, context.pool, this.#name);
     this.answers = new Answers(id, this.#outbox, context.pool, [this.counters, context.counters], this.#mistake);
     this.workload = new Workload(context.limits, this.answers, this);
     this.#fids = this.#newFids();

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { close } from '../sys/io.js';
 import type { Awaitable } from './backend.js';
 import { failure } from './errors.js';
 import { Shares } from './shares.js';
@@ -37,4 +38,25 @@ export function opening<T>(connection: string, open: () => Awaitable<T>): Awaita
   } catch (error) {
     return undo(error);
   }
+}
+
+/**
+ * A descriptor that leaves with an answer, out of its connection's share until it has left: a client that reads no answers has them wait here. EMFILE where the
+ * connection has none left.
+ */
+export function lending(connection: string, duplicate: () => number | undefined): number | undefined {
+  if (!openFiles().take(connection, 1)) throw failure('EMFILE');
+  let fd: number | undefined;
+  try {
+    fd = duplicate();
+  } finally {
+    if (fd === undefined) openFiles().give(connection, 1);
+  }
+  return fd;
+}
+
+/** Closes one that does not leave. */
+export function unlent(connection: string, fd: number): void {
+  close(fd);
+  openFiles().give(connection, 1);
 }

@@ -1,13 +1,19 @@
-import { close } from '../sys/io.js';
 import { MAX_PASSED } from '../sys/rights.js';
 import type { Transport } from '../transport/transport.js';
 import type { BufferPool } from './buffers.js';
+import { openFiles, unlent } from './descriptors.js';
 
 /** Bytes after which a batch of answers is sent before it is complete. */
 const BATCH = 256 * 1024;
 /** Answers up to this size are put together into one piece: a piece costs more to send than so much to copy. */
 const SMALL = 1024;
 const SLAB = 64 * 1024;
+
+/** Buffers that go back when they were sent, and how many descriptors leave with them. */
+interface Sending {
+  readonly lent: readonly Uint8Array[];
+  readonly descriptors: number;
+}
 
 /** Where small answers are put together. All connections fill the same one; what was written is never written again. */
 let slab = new Uint8Array(SLAB);
@@ -20,12 +26,14 @@ let slabEnd = 0;
 export class Outbox {
   readonly #transport: Transport;
   readonly #pool: BufferPool;
+  /** Whose share the descriptors are of. */
+  readonly #connection: string;
   #parts: Uint8Array[] = [];
   #lent: Uint8Array[] = [];
   /** What leaves with the batch, in the order of the answers that promise it. */
   #descriptors: number[] = [];
-  /** Buffers of batches that the transport has not finished with. */
-  readonly #sending = new Set<Uint8Array[]>();
+  /** What the transport has of batches that it has not finished with. */
+  readonly #sending = new Set<Sending>();
   /** The piece of a slab that is not among the parts yet: from `#begin` to `#end`. */
   #slab = slab;
   #begin = 0;
@@ -36,9 +44,10 @@ export class Outbox {
   /** The transport has more than it wants until it says `drained`. */
   full = false;
 
-  constructor(transport: Transport, pool: BufferPool) {
+  constructor(transport: Transport, pool: BufferPool, connection: string) {
     this.#transport = transport;
     this.#pool = pool;
+    this.#connection = connection;
   }
 
   /** Until `release`, answers are collected. */
@@ -51,7 +60,7 @@ export class Outbox {
     this.flush();
   }
 
-  /** An answer, or a part of one. The bytes must never be written again. A descriptor that it is to take along is the outbox's. */
+  /** An answer, or a part of one. The bytes must never be written again. A descriptor that it is to take along (`lending`) is the outbox's. */
   put(part: Uint8Array, descriptor?: number): void {
     if (descriptor !== undefined) {
       if (this.#descriptors.length === MAX_PASSED) this.flush();
@@ -123,25 +132,26 @@ export class Outbox {
   }
 
   #send(parts: Uint8Array[]): boolean {
-    const descriptors = this.#descriptors.length === 0 ? undefined : this.#descriptors;
-    if (descriptors !== undefined) this.#descriptors = [];
-    if (this.#lent.length === 0) return this.#transport.send(parts, undefined, descriptors);
-    const lent = this.#lent;
+    const [lent, descriptors] = [this.#lent, this.#descriptors];
+    if (lent.length === 0 && descriptors.length === 0) return this.#transport.send(parts);
     this.#lent = [];
-    this.#sending.add(lent);
-    return this.#transport.send(parts, () => this.#sent(lent), descriptors);
+    this.#descriptors = [];
+    const sending: Sending = { lent, descriptors: descriptors.length };
+    this.#sending.add(sending);
+    return this.#transport.send(parts, () => this.#sent(sending), descriptors.length > 0 ? descriptors : undefined);
   }
 
-  #sent(lent: Uint8Array[]): void {
-    if (!this.#sending.delete(lent)) return;
-    for (const buffer of lent) this.#pool.give(buffer);
+  #sent(sending: Sending): void {
+    if (!this.#sending.delete(sending)) return;
+    for (const buffer of sending.lent) this.#pool.give(buffer);
+    if (sending.descriptors > 0) openFiles().give(this.#connection, sending.descriptors);
   }
 
   /** The stream has ended: the transport uses nothing any more, and nothing more is sent. */
   end(): void {
-    for (const lent of this.#sending) this.#sent(lent);
+    for (const sending of this.#sending) this.#sent(sending);
     for (const buffer of this.#lent.splice(0)) this.#pool.give(buffer);
-    for (const fd of this.#descriptors.splice(0)) close(fd);
+    for (const fd of this.#descriptors.splice(0)) unlent(this.#connection, fd);
     this.#parts = [];
     this.#begin = this.#end;
   }

@@ -19,7 +19,7 @@ export class Request implements Caller {
   bytes = 0;
   /** From the pool: what is being written, or what is read and will be sent. */
   buffer: Uint8Array | undefined;
-  /** A descriptor that leaves with the answer; its own until then. */
+  /** A descriptor that leaves with the answer (`lending`); its own until then. */
   descriptor: number | undefined;
   /** Waits for something that only another request or a Tflush can bring. */
   waits = false;

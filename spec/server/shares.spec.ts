@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Shares } from '../../lib/server/shares.js';
 import { run } from '../support/child.js';
+import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
 test('nobody has more than is left, so there is something left for whoever comes next', () => {
@@ -75,4 +77,56 @@ test.each(['local', 'nodefs'])('a client that opens whatever it can leaves files
   const script = `ulimit -n 400; exec ${process.execPath} --import tsx --input-type=module -e "$0"`;
   const { stdout } = await run('sh', ['-c', script, code]);
   expect(JSON.parse(stdout)).toEqual(['EMFILE', 20, 20, 'EMFILE', 5, 100, true]);
+});
+
+requires('root')('descriptors that are on their way', () => {
+  test('those that a client asks for and does not read are of its share', async () => {
+    await using directory = new TemporaryDirectory('shares');
+    writeFileSync(directory.join('f'), Buffer.alloc(1 << 20));
+    const code = `
+    const { localBackend, Server } = await import(${url('../../lib/server/index.ts')});
+    const { PolledTransport } = await import(${url('../../lib/transport/polled.ts')});
+    const { socketpair } = await import(${url('../../lib/sys/io.ts')});
+    const { DESCRIPTOR_XATTR, NOFID } = await import(${url('../../lib/protocol/constants.ts')});
+    const { RawClient } = await import(${url('../support/raw.ts')});
+    const server = new Server({ exports: { tree: await localBackend(${JSON.stringify(directory.path)}) } });
+    const [ours, theirs] = socketpair();
+    const connection = server.serve(new PolledTransport('theirs', theirs, theirs));
+    const greedy = new RawClient(new PolledTransport('ours', ours, ours, { descriptors: true }));
+    await greedy.version(1 << 20);
+    await greedy.attach(0);
+    const fid = await greedy.open('f');
+    greedy.transport.pause();
+    const asked = () => connection.counters.bytesIn;
+    let sent = asked();
+    const send = async (frame, times) => {
+      greedy.bytes(...Array.from({ length: times }, frame));
+      sent += frame().length * times;
+      while (asked() < sent || connection.pending > 0) await new Promise(setImmediate);
+    };
+    // No more goes into the socket from here on.
+    await send(() => greedy.frame('Tread', { fid, offset: 0, count: 1 << 19 }), 2);
+    await send(() => greedy.frame('Txattrwalk', { fid, newfid: NOFID, name: DESCRIPTOR_XATTR }), 1000);
+    const modest = await RawClient.attached(server);
+    let opened = 0;
+    try { for (; opened < 50; opened++) await modest.open('f'); } catch (error) { opened = error.code; }
+    greedy.transport.resume();
+    let brought = 0;
+    const answers = () => greedy.received.filter(({ name }) => name === 'Rxattrwalk' || name === 'Rlerror').length;
+    for (let all = false; !all; ) {
+      await new Promise(setImmediate);
+      all = answers() === 1000;
+      for (let fd = greedy.transport.takeDescriptor(); fd !== undefined; fd = greedy.transport.takeDescriptor()) { closeSync(fd); brought++; }
+    }
+    const promised = greedy.received.filter(({ name }) => name === 'Rxattrwalk').length;
+    // What has left is nobody's here any more.
+    let again = 0;
+    try { for (; again < 100; again++) await greedy.open('f'); } catch (error) { again = error.code; }
+    console.log(JSON.stringify([opened, promised > 100 && promised < 1000, brought === promised, again]));
+    greedy.transport.destroy();
+    await server.close();`;
+    const script = `ulimit -n 600; exec ${process.execPath} --import tsx --input-type=module -e "$0"`;
+    const { stdout } = await run('sh', ['-c', script, `import { closeSync } from 'node:fs';${code}`]);
+    expect(JSON.parse(stdout)).toEqual([50, true, true, 100]);
+  });
 });

@@ -1,6 +1,7 @@
 import { DESCRIPTOR_XATTR, NOFID, ORDERED_XATTR, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
 import { encodeText, textBytes } from '../../protocol/text.js';
 import type { Connection } from '../connection.js';
+import { lending } from '../descriptors.js';
 import { failure, isPending } from '../errors.js';
 import { Fid, type Xattr } from '../fids.js';
 import { checkTarget } from '../names.js';
@@ -51,7 +52,7 @@ export const Txattrwalk: Handler<'Txattrwalk'> = (connection, request, { fid: nu
 function lend({ passes }: Connection, request: Request, { file, attached }: Fid): { size: number } {
   if (!passes || attached.exported.readonly) throw failure('EOPNOTSUPP');
   if (file === undefined) return { size: 0 };
-  const fd = file.lend?.();
+  const fd = lending(request.connection, () => file.lend?.());
   if (fd === undefined) throw failure('EOPNOTSUPP');
   request.descriptor = fd;
   return { size: 1 };
