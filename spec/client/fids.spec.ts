@@ -371,6 +371,18 @@ describe('a fid of our own server', () => {
     expect(deep.path).toBe('/f/d2');
   });
 
+  test('renames of one file whose answers come together are noted in the order of those', async () => {
+    {
+      await using made = await root.clone();
+      await made.create('a', L_O_CREAT | L_O_RDWR, 0o644, 0);
+    }
+    await using file = await root.walk(['a']);
+    await Promise.all([file.rename(root, 'b'), root.renameat('b', root, 'c')]);
+    expect(file.path).toBe('/c');
+    await Promise.all([root.renameat('c', root, 'd'), file.rename(root, 'e'), root.renameat('e', root, 'a')]);
+    expect(file.path).toBe('/a');
+  });
+
   test('asks once whether there is Trenameat and Tunlinkat', async () => {
     between.saboteur = lacking;
     await root.mkdir('d', 0o755, 0);
