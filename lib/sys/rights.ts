@@ -17,7 +17,7 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 /** Descriptors that one message carries at most (SCM_MAX_FD). */
 export const MAX_PASSED = 253;
 
-/** Not all descriptors of a message could be had: this process may not open so many. Negated, as what calls give. */
+/** This process may not open so many descriptors. Negated, as what calls give. */
 export const EMFILE = -24;
 /** As many of this user's descriptors are on their way, sent and not yet received, as a process may have open. Negated. */
 export const ETOOMANYREFS = -109;
@@ -78,12 +78,11 @@ export interface Received {
   readonly descriptors: number[];
   /** The user whose process passed the last of them, where the socket tells (`tellSender`). */
   sender: number | undefined;
+  /** Some were lost, for want of room in this process: which answer was to have which cannot be told any more. */
+  lost: boolean;
 }
 
-/**
- * As `read`, and adds what comes along to `received`. EMFILE where some of the descriptors are lost, for want of room in this process: which answer was to have
- * which cannot be told any more.
- */
+/** As `read`, and adds what comes along to `received`. */
 export function receiveWith(socket: number, buffer: Uint8Array, received: Received): number {
   const { header, at, control } = message();
   const vector = vectorOf([buffer]);
@@ -93,7 +92,8 @@ export function receiveWith(socket: number, buffer: Uint8Array, received: Receiv
   header[FLAGS] = 0;
   const count = outcome(calls().recvmsg(socket, at, MSG_CMSG_CLOEXEC));
   if (count > 0) unpack(control, (header[CONTROL_SIZE] ?? 0) / 4, received);
-  return count > 0 && ((header[FLAGS] ?? 0) & MSG_CTRUNC) !== 0 ? EMFILE : count;
+  if (count > 0 && ((header[FLAGS] ?? 0) & MSG_CTRUNC) !== 0) received.lost = true;
+  return count;
 }
 
 /** The struct cmsghdr in the first `end` words, and what follows each. */
@@ -121,10 +121,11 @@ function unpack(control: Int32Array, end: number, received: Received): void {
  * error number negated (-11 on a non-blocking socket where nothing is there yet).
  */
 export function receiveDescriptor(socket: number): number | undefined {
-  const received: Received = { descriptors: [], sender: undefined };
+  const received: Received = { descriptors: [], sender: undefined, lost: false };
   const data = new Uint8Array(16);
   let count: number;
   do count = receiveWith(socket, data, received);
   while (count === EINTR);
-  return count < 0 ? count : received.descriptors[0];
+  if (count < 0) return count;
+  return received.lost ? EMFILE : received.descriptors[0];
 }

@@ -28,7 +28,6 @@ const NOTHING = new Uint8Array(0);
 export class PolledTransport implements Transport {
   readonly name: string;
   readonly passes: boolean;
-  readonly takes: boolean;
   /** Whoever made it hears of its end too. */
   onEnd: (() => void) | undefined;
   readonly #readFd: number;
@@ -71,10 +70,9 @@ export class PolledTransport implements Transport {
       this.#socket = readFd === writeFd && fstatSync(readFd).isSocket();
       // Who passes a descriptor need not have a right to its file (O_PATH), which whoever takes it may use with rights of its own: so root's are taken only, too.
       this.passes = this.#socket && localEndpoint(readFd)?.family === AF_UNIX && peerUser(readFd) === 0;
-      this.takes = this.passes && options.descriptors === true;
-      if (this.takes) {
+      if (this.passes && options.descriptors === true) {
         tellSender(readFd);
-        this.#received = { descriptors: [], sender: undefined };
+        this.#received = { descriptors: [], sender: undefined, lost: false };
       }
       setNonblocking(readFd);
       this.#reading = poller().add(readFd, 0, this.#ready);
@@ -88,6 +86,10 @@ export class PolledTransport implements Transport {
       this.#release();
       throw error;
     }
+  }
+
+  get takes(): boolean {
+    return this.#received !== undefined;
   }
 
   start(receiver: Receiver): void {
@@ -196,7 +198,7 @@ export class PolledTransport implements Transport {
       if (count > 0) {
         // What descriptors come with is given by itself.
         const apart = received !== undefined && received.descriptors.length !== held;
-        if (apart && received.sender !== 0) this.#refuse();
+        if (received?.lost === true || (apart && received.sender !== 0)) this.#refuse();
         if (apart && received.descriptors.length > MAX_RECEIVED) {
           this.#failed('recvmsg', EMFILE);
           return;
@@ -215,7 +217,7 @@ export class PolledTransport implements Transport {
     }
   }
 
-  /** Descriptors have come from somebody who is not root: whatever comes from now on is closed unseen. */
+  /** Descriptors have come from somebody who is not root, or some have been lost: whatever comes from now on is closed unseen, and answers have none. */
   #refuse(): void {
     for (const fd of this.#received?.descriptors.splice(0) ?? []) close(fd);
     this.#received = undefined;

@@ -32,7 +32,7 @@ export interface Transport {
   readonly maxFrame?: number;
   /** Whether descriptors can be passed to the peer, which is trusted with what this process has open: a unix socket of root's on this host. */
   readonly passes?: boolean;
-  /** Whether descriptors that the peer passes are taken (`takeDescriptor`), which it is trusted with as well; else they are closed unseen. */
+  /** Whether descriptors that the peer passes are taken (`takeDescriptor`), which it is trusted with as well; else they are closed unseen. It may end. */
   readonly takes?: boolean;
   /** Begins to deliver. Called once, before anything is sent. */
   start(receiver: Receiver): void;

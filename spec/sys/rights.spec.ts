@@ -32,7 +32,7 @@ requires('linux')('descriptors over a unix socket', () => {
     await using root = new TemporaryDirectory('rights');
     const opened = files(root, count);
     const [ours, theirs] = socketpair();
-    const received: Received = { descriptors: [], sender: undefined };
+    const received: Received = { descriptors: [], sender: undefined, lost: false };
     expect(write(ours, bytes('before'))).toBe(6);
     expect(sendWith(ours, [bytes('he'), bytes('ad'), bytes('body')], 2, opened.fds)).toBe(6);
     const buffer = new Uint8Array(100);
@@ -64,7 +64,7 @@ requires('linux')('descriptors over a unix socket', () => {
     expect(taken).toBeLessThan(large.length);
     while (write(ours, large) > 0);
     expect(sendWith(ours, [bytes('more')], 0, opened.fds)).toBe(EAGAIN);
-    const received: Received = { descriptors: [], sender: undefined };
+    const received: Received = { descriptors: [], sender: undefined, lost: false };
     let total = 0;
     for (let got = 0; got !== EAGAIN; total += Math.max(got, 0)) got = receiveWith(theirs, large, received);
     expect(received.descriptors).toHaveLength(1);
@@ -77,13 +77,13 @@ requires('linux')('descriptors over a unix socket', () => {
   test('who sent them is told where that is asked for', async () => {
     const [ours, theirs] = socketpair();
     tellSender(theirs);
-    const received: Received = { descriptors: [], sender: undefined };
+    const received: Received = { descriptors: [], sender: undefined, lost: false };
     expect(write(ours, bytes('x'))).toBe(1);
     expect(receiveWith(theirs, new Uint8Array(10), received)).toBe(1);
-    expect(received).toEqual({ descriptors: [], sender: undefined });
+    expect(received).toEqual({ descriptors: [], sender: undefined, lost: false });
     expect(sendWith(ours, [bytes('y')], 0, [ours])).toBe(1);
     expect(receiveWith(theirs, new Uint8Array(10), received)).toBe(1);
-    expect(received).toEqual({ descriptors: [expect.any(Number)], sender: process.getuid?.() });
+    expect(received).toEqual({ descriptors: [expect.any(Number)], sender: process.getuid?.(), lost: false });
     for (const fd of [...received.descriptors, ours, theirs]) close(fd);
   });
 
@@ -102,19 +102,21 @@ requires('linux')('descriptors over a unix socket', () => {
     close(theirs);
   });
 
-  test('what this process may not open any more is EMFILE, and what it could is known', async () => {
+  test('that this process may not open one any more is told, and what it could is known', async () => {
     const work = `
       import { closeSync, openSync } from 'node:fs';
       import { close, read, socketpair } from '${new URL('../../lib/sys/io.ts', import.meta.url)}';
-      import { EMFILE, receiveWith, sendWith } from '${new URL('../../lib/sys/rights.ts', import.meta.url)}';
+      import { EMFILE, receiveDescriptor, receiveWith, sendWith } from '${new URL('../../lib/sys/rights.ts', import.meta.url)}';
       const [ours, theirs] = socketpair();
       sendWith(ours, [new Uint8Array(1)], 0, Array(200).fill(0));
-      const received = { descriptors: [], sender: undefined };
+      const received = { descriptors: [], sender: undefined, lost: false };
       const count = receiveWith(theirs, new Uint8Array(10), received);
+      sendWith(ours, [new Uint8Array(1)], 0, [0]);
+      const one = receiveDescriptor(theirs);
       for (const fd of received.descriptors) close(fd);
       closeSync(openSync('/dev/null', 'r'));
-      console.log(count === EMFILE, received.descriptors.length > 0, received.descriptors.length < 200);`;
+      console.log(count === 1, received.lost, one === EMFILE, received.descriptors.length > 0, received.descriptors.length < 200);`;
     const { stdout } = await run('prlimit', ['--nofile=128', process.execPath, '--import', 'tsx', '--input-type=module', '-e', work]);
-    expect(stdout).toBe('true true true\n');
+    expect(stdout).toBe('true true true true true\n');
   });
 });

@@ -228,6 +228,45 @@ s.sendall(b'two')`;
     expect(stdout).toBe('all\n');
   });
 
+  test('a process that may open no more goes on without those that come then, and without any that come later', async () => {
+    const work = `
+      import { closeSync, openSync, readdirSync } from 'node:fs';
+      import { PolledTransport } from '${new URL('../../lib/transport/polled.ts', import.meta.url)}';
+      import { socketpair } from '${new URL('../../lib/sys/io.ts', import.meta.url)}';
+      const [ours, theirs] = socketpair();
+      const ended = (error) => console.log('ended', String(error));
+      const receiver = (filled) => ({ target: () => new Uint8Array(64), filled, push() {}, drained() {}, closed: ended });
+      const asks = new PolledTransport('asks', ours, ours, { descriptors: true });
+      const passes = new PolledTransport('passes', theirs, theirs);
+      passes.start(receiver(() => {}));
+      let got = 0;
+      asks.start(receiver((count) => { got += count; }));
+      asks.pause();
+      const before = readdirSync('/proc/self/fd').length;
+      const turn = () => new Promise((resolve) => setImmediate(resolve));
+      const comes = async (bytes) => { while (got < bytes) await turn(); };
+      const some = (count) => Array.from({ length: count }, () => openSync('/dev/null'));
+      passes.send([new Uint8Array(10)], undefined, some(20));
+      passes.send([new Uint8Array(10)]);
+      passes.send([new Uint8Array(10)], undefined, some(1));
+      await turn();
+      await turn();
+      const filled = [];
+      try { for (;;) filled.push(openSync('/dev/null')); } catch {}
+      for (const fd of filled.splice(0, 5)) closeSync(fd);
+      asks.resume();
+      await comes(30);
+      for (const fd of filled) closeSync(fd);
+      const told = [asks.takes, asks.takeDescriptor()];
+      passes.send([new Uint8Array(10)], undefined, some(1));
+      await comes(40);
+      told.push(asks.takeDescriptor(), readdirSync('/proc/self/fd').length - before);
+      console.log(JSON.stringify(told));
+      process.exit();`;
+    const { stdout } = await run('prlimit', ['--nofile=128', process.execPath, '--import', 'tsx', '--input-type=module', '-e', work]);
+    expect(stdout).toBe('[false,null,null,0]\n');
+  });
+
   test('is a unix socket on both ends, and nothing else', async () => {
     await using root = new TemporaryDirectory('passing');
     for (const [address, expected] of [
