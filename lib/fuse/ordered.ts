@@ -42,9 +42,9 @@ export class Ordered {
     return false;
   }
 
-  /** Whether the server passes the descriptors of open files in this conversation (DESCRIPTOR_XATTR). */
+  /** Whether the server passes the descriptors of open files in this conversation (DESCRIPTOR_XATTR), and they come. */
   get lends(): boolean {
-    return this.kept && this.#lends;
+    return this.kept && this.#lends && this.#client.session.takesDescriptors;
   }
 
   /** Asks the server. Never rejects. */

@@ -2,11 +2,8 @@ import { type Codec, typeOf } from '../protocol/codec.js';
 import { HEADER_SIZE } from '../protocol/constants.js';
 import { answeredError, ErrnoError, ProtocolError } from '../protocol/error.js';
 import { type MessageName, messagesU, type Reply, replyName, type TName } from '../protocol/messages.js';
-import type { Transport } from '../transport/transport.js';
 import type { Call } from './call.js';
 import { legacyErrno } from './ename.js';
-
-const EOPNOTSUPP = 95;
 
 /** Whether a message is the one that grants such a request. */
 export function isReplyTo(asked: TName, name: MessageName | undefined): name is MessageName {
@@ -21,21 +18,6 @@ export function replyIn(call: Call, codec: Codec, frame: Uint8Array, name: Messa
     throw new ProtocolError(`${(reply as Reply<'Twrite'>).count} bytes; ${call.asked} were sent`, 'Rwrite.count', HEADER_SIZE);
   }
   return reply;
-}
-
-/**
- * Whether a reply says that a descriptor comes with it (DESCRIPTOR_XATTR). One that does not has none of those that have come already: they are other replies',
- * which may have arrived with it.
- */
-export function bringsDescriptor(reply: Reply<TName>): boolean {
-  return 'size' in reply && reply.size > 0;
-}
-
-/** The descriptor that came with a reply which brings one. EOPNOTSUPP for whoever asked where none has come. */
-export function descriptorOf({ name }: Call, transport: Transport): number {
-  const fd = transport.takeDescriptor?.();
-  if (fd === undefined) throw new ProtocolError('no descriptor came with it', replyName(name), 0, EOPNOTSUPP);
-  return fd;
 }
 
 /** What a reply that could not be decoded means to who asked, where it is an answer all the same; else throws it again. */

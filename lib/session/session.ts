@@ -10,9 +10,10 @@ import { abortError } from '../transport/error.js';
 import type { Receiver, Transport } from '../transport/transport.js';
 import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
+import { bringsDescriptor, Descriptors } from './descriptors.js';
 import type { SessionOptions } from './options.js';
 import { whileHeard } from './parting.js';
-import { answering, bringsDescriptor, checkCount, descriptorOf, errorIn, isReplyTo, replyIn } from './reply.js';
+import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
 import { partsOf } from './request.js';
 import { Tags } from './tags.js';
 import { agreed, olderThan } from './version.js';
@@ -39,6 +40,7 @@ export class Session implements Receiver, FrameHandler {
   readonly #transport: Transport;
   readonly #framer: Framer;
   readonly #tags: Tags;
+  readonly #descriptors: Descriptors;
   readonly #timeout: number;
   #codec = new Codec(VERSION_L);
   #msize = HEADER_SIZE;
@@ -53,6 +55,7 @@ export class Session implements Receiver, FrameHandler {
 
   private constructor(transport: Transport, { window = 256, timeout = 0 }: SessionOptions) {
     this.#transport = transport;
+    this.#descriptors = new Descriptors(transport);
     this.#timeout = timeout;
     this.#tags = new Tags(Math.max(1, Math.min(window, 32000)));
     // Until Rversion has said otherwise, nothing longer than it can come.
@@ -146,7 +149,7 @@ export class Session implements Receiver, FrameHandler {
 
   /** Whether descriptors can come with replies. */
   get takesDescriptors(): boolean {
-    return this.#transport.takes === true;
+    return this.#descriptors.taken;
   }
 
   /** What it is connected to. */
@@ -307,7 +310,7 @@ export class Session implements Receiver, FrameHandler {
       try {
         const granted = replyIn(call, this.#codec, frame, name);
         const { options } = call;
-        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(descriptorOf(call, this.#transport));
+        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(this.#descriptors.of(call));
         reply = granted;
       } catch (problem) {
         error = answering(call, problem);

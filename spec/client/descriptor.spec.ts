@@ -7,6 +7,7 @@ import { Session } from '../../lib/session/index.js';
 import { socketpair } from '../../lib/sys/io.js';
 import { PolledTransport } from '../../lib/transport/polled.js';
 import { openBelow } from '../support/descriptors.js';
+import { startProxy } from '../support/proxy.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { requires } from '../support/requires.js';
 import { serve } from '../support/servers/ninep.js';
@@ -87,6 +88,32 @@ requires('root')('descriptors of open files', () => {
     } finally {
       client.destroy();
       peer.transport.destroy();
+    }
+  });
+
+  test('are no more asked for where something in between drops them', async () => {
+    await using root = new TemporaryDirectory('descriptor');
+    writeFileSync(root.join('f'), 'content');
+    await using server = await serve(`${root.path},aname=tree`);
+    await using proxy = await startProxy({ upstream: { path: server.socketPath } });
+    const client = await connect(`${proxy.address}?aname=tree`, { polled: true, descriptors: true });
+    try {
+      const fid = await client.root.walk(['f']);
+      await fid.open(L_O_RDONLY);
+      const told: unknown[] = [];
+      for (let times = 0; times < 3; times++) {
+        told.push(client.session.takesDescriptors);
+        await descriptorOf(fid).catch(({ code }: NodeJS.ErrnoException) => told.push(code));
+      }
+      expect(told).toEqual([true, 'EOPNOTSUPP', true, 'EOPNOTSUPP', true, 'EOPNOTSUPP']);
+      expect(client.session.takesDescriptors).toBe(false);
+      // A file that has none is another matter.
+      const direct = await connect(server.address('tree'), { polled: true, descriptors: true });
+      for (let times = 0; times < 5; times++) await expect(descriptorOf(direct.root)).rejects.toMatchObject({ code: 'EBADF' });
+      expect(direct.session.takesDescriptors).toBe(true);
+      await direct.close();
+    } finally {
+      await client.close();
     }
   });
 });

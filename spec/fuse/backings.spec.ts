@@ -6,7 +6,9 @@ import { connect } from '../../lib/client/index.js';
 import { mount } from '../../lib/fuse/index.js';
 import { run, shell } from '../support/child.js';
 import { launch } from '../support/launcher.js';
+import { startProxy } from '../support/proxy.js';
 import { isLinux, requires } from '../support/requires.js';
+import { serve } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import { mounted } from './mounted.js';
 
@@ -73,5 +75,27 @@ requires('mount')('backing files', () => {
     expect([stdout, readFileSync(secret, 'utf8')]).toEqual(['written\n', 'secret']);
     await client.close();
     await server.stop();
+  });
+
+  test.runIf(knows)('a mount behind what drops descriptors asks for a few and then for none', async () => {
+    await using root = new TemporaryDirectory('backings');
+    const [source, directory] = [root.join('source'), root.join('mount')];
+    for (const each of [source, directory]) mkdirSync(each);
+    writeFileSync(root.join('source', 'f'), 'content');
+    await using server = await serve(`${source},aname=tree`);
+    let sent = '';
+    await using proxy = await startProxy({
+      upstream: { path: server.socketPath },
+      toServer: { tap: (bytes) => (sent += bytes.toString('latin1')) },
+    });
+    const client = await connect(`${proxy.address}?aname=tree`, { polled: true, descriptors: true });
+    {
+      await using _ = await mount(client, directory);
+      const { stdout } = await shell('cd "$1"; for n in 1 2 3 4 5 6 7 8 9 10; do cat f; done | wc -c', [directory]);
+      expect(stdout.trim()).toBe('70');
+    }
+    await client.close();
+    // Once of the root, too.
+    expect(sent.split('ninep.descriptor').length - 1).toBe(4);
   });
 });
