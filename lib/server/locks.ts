@@ -10,37 +10,36 @@ import {
 import type { LockRange } from '../protocol/types.js';
 import type { Awaitable } from './backend.js';
 import { failure } from './errors.js';
+import { Locks, type Range, rangeOf } from './ranges.js';
 import { Shares } from './shares.js';
 
-interface Held {
-  owner: object;
-  connection: string;
+/** A range that is locked, or to be. */
+interface Held extends Range {
   type: number;
-  start: number;
-  /** First byte after the range; Infinity for "to the end of the file, wherever that moves". */
-  end: number;
   procId: number;
   clientId: string;
 }
 
+/** What an owner holds. */
+interface Holder {
+  readonly connection: string;
+  readonly locks: Locks<Held>;
+}
+
 interface Waiter {
+  owner: object;
+  connection: string;
   want: Held;
   grant(status: number): void;
 }
 
 /** Ranges that may be held and waited for at once, of all files in the process: what clients can make the server remember. */
 const MAX_RANGES = 65536;
+/** Owners that may hold some: whoever locks a file is compared with each that has locked a part of it. */
+const MAX_OWNERS = 4096;
 
-function heldOf(owner: object, connection: string, range: LockRange): Held {
-  return {
-    owner,
-    connection,
-    type: range.type,
-    start: range.start,
-    end: range.length === 0 ? Number.POSITIVE_INFINITY : range.start + range.length,
-    procId: range.procId,
-    clientId: range.clientId,
-  };
+function heldOf({ type, start, length, procId, clientId }: LockRange): Held {
+  return { ...rangeOf(start, length), type, procId, clientId };
 }
 
 /**
@@ -50,17 +49,20 @@ function heldOf(owner: object, connection: string, range: LockRange): Held {
 export class LockTable {
   /** Ranges of all tables. */
   static readonly #shares = new Shares(MAX_RANGES);
-  #held: Held[] = [];
+  static readonly #owners = new Shares(MAX_OWNERS);
+  readonly #holders = new Map<object, Holder>();
   #waiters: Waiter[] = [];
 
   /** Whether nobody holds or waits for anything. */
   get empty(): boolean {
-    return this.#held.length === 0 && this.#waiters.length === 0;
+    return this.#holders.size === 0 && this.#waiters.length === 0;
   }
 
   /** Ranges held and requests that wait. */
   get size(): number {
-    return this.#held.length + this.#waiters.length;
+    let size = this.#waiters.length;
+    for (const { locks } of this.#holders.values()) size += locks.size;
+    return size;
   }
 
   /**
@@ -70,20 +72,16 @@ export class LockTable {
    */
   lock(owner: object, range: LockRange, flags: number, signal: () => AbortSignal, connection = ''): Awaitable<number> {
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
-    const want = heldOf(owner, connection, range);
-    if (range.type === LOCK_TYPE_UNLCK) {
-      // What is unlocked may leave two ranges where one was.
-      if (!this.#keep(this.#without(owner, want.start, want.end), connection)) return LOCK_ERROR;
-      this.#wake();
-      return LOCK_SUCCESS;
-    }
-    if (this.#conflict(want) === undefined) return this.#take(want);
+    const want = heldOf(range);
+    if (range.type === LOCK_TYPE_UNLCK || this.#conflict(owner, want) === undefined) return this.#set(owner, connection, want);
     if ((flags & LOCK_FLAGS_BLOCK) === 0) return LOCK_BLOCKED;
     const aborted = signal();
     if (aborted.aborted) throw failure('EINTR');
     if (!LockTable.#shares.take(connection, 1)) return LOCK_ERROR;
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
+        owner,
+        connection,
         want,
         grant: (status) => {
           aborted.removeEventListener('abort', abort);
@@ -105,7 +103,7 @@ export class LockTable {
     // v9fs asks with LOCK_TYPE_UNLCK whatever lock fcntl(F_GETLK) is about: it is told what would be in the way of an exclusive one.
     if (range.type !== LOCK_TYPE_UNLCK && range.type !== LOCK_TYPE_RDLCK && range.type !== LOCK_TYPE_WRLCK) throw failure('EINVAL');
     const type = range.type === LOCK_TYPE_UNLCK ? LOCK_TYPE_WRLCK : range.type;
-    const other = this.#conflict(heldOf(owner, '', { ...range, type }));
+    const other = this.#conflict(owner, heldOf({ ...range, type }));
     if (other === undefined) return { ...range, type: LOCK_TYPE_UNLCK };
     const length = other.end === Number.POSITIVE_INFINITY ? 0 : other.end - other.start;
     return { type: other.type, start: other.start, length, procId: other.procId, clientId: other.clientId };
@@ -114,69 +112,52 @@ export class LockTable {
   /** Gives up everything an owner holds or waits for; a wait ends with LOCK_ERROR. */
   release(owner: object): void {
     if (this.empty) return;
-    const waiting = this.#waiters.filter(({ want }) => want.owner === owner);
-    this.#waiters = this.#waiters.filter(({ want }) => want.owner !== owner);
-    const [held] = this.#held.filter((other) => other.owner === owner);
-    if (held !== undefined)
-      this.#keep(
-        this.#held.filter((other) => other.owner !== owner),
-        held.connection,
-      );
-    for (const { want, grant } of waiting) {
-      LockTable.#shares.give(want.connection, 1);
+    const waiting = this.#waiters.filter((waiter) => waiter.owner === owner);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.owner !== owner);
+    const holder = this.#holders.get(owner);
+    if (holder !== undefined) {
+      LockTable.#shares.give(holder.connection, holder.locks.size);
+      this.#forget(owner, holder);
+    }
+    for (const { connection, grant } of waiting) {
+      LockTable.#shares.give(connection, 1);
       grant(LOCK_ERROR);
     }
     this.#wake();
   }
 
-  #conflict(want: Held): Held | undefined {
+  #conflict(owner: object, want: Held): Held | undefined {
     let first: Held | undefined;
-    for (const held of this.#held) {
-      if (held.owner === want.owner || held.start >= want.end || want.start >= held.end) continue;
-      if (held.type === LOCK_TYPE_RDLCK && want.type === LOCK_TYPE_RDLCK) continue;
-      if (first === undefined || held.start < first.start) first = held;
+    for (const [other, { locks }] of this.#holders) {
+      if (other === owner) continue;
+      first = earlier(first, locks.exclusive.first(want));
+      if (want.type !== LOCK_TYPE_RDLCK) first = earlier(first, locks.shared.first(want));
     }
     return first;
   }
 
-  /** What is held once `owner` has no part of [start, end) any more. */
-  #without(owner: object, start: number, end: number): Held[] {
-    const rest: Held[] = [];
-    for (const held of this.#held) {
-      if (held.owner !== owner || held.start >= end || start >= held.end) {
-        rest.push(held);
-        continue;
-      }
-      if (held.start < start) rest.push({ ...held, end: start });
-      if (held.end > end) rest.push({ ...held, start: end });
-    }
-    return rest;
-  }
-
-  #take(want: Held): number {
-    const rest = this.#without(want.owner, want.start, want.end);
-    const joined = { ...want };
-    // Neighbours of the same type become one range, so that locking byte after byte takes no more room than one lock.
-    const held = rest.filter((other) => {
-      const touches = other.owner === want.owner && other.type === want.type && (other.end === joined.start || other.start === joined.end);
-      if (touches) {
-        joined.start = Math.min(joined.start, other.start);
-        joined.end = Math.max(joined.end, other.end);
-      }
-      return !touches;
-    });
-    held.push(joined);
-    if (!this.#keep(held, want.connection)) return LOCK_ERROR;
-    // A write lock turned into a read lock may let others in.
-    if (want.type === LOCK_TYPE_RDLCK) this.#wake();
+  /** Has an owner hold a range in another way, or not at all. LOCK_ERROR where that leaves more ranges than the connection may have: an unlock, too, may make two of one. */
+  #set(owner: object, connection: string, want: Held): number {
+    const holder = this.#holders.get(owner) ?? { connection, locks: new Locks<Held>() };
+    const { locks } = holder;
+    const more = locks.more(want.type, want);
+    if (!LockTable.#shares.allow(connection, more) || (locks.size === 0 && more > 0 && !this.#admit(owner, holder))) return LOCK_ERROR;
+    LockTable.#shares.give(connection, -more);
+    locks.set(want.type, want);
+    if (locks.size === 0) this.#forget(owner, holder);
+    // A write lock turned into a read lock may let others in, as does what is unlocked.
+    if (want.type !== LOCK_TYPE_WRLCK) this.#wake();
     return LOCK_SUCCESS;
   }
 
-  /** Has these ranges held instead, which differ in those of one connection; false where that has not as many. */
-  #keep(held: Held[], connection: string): boolean {
-    if (!LockTable.#shares.take(connection, held.length - this.#held.length)) return false;
-    this.#held = held;
+  #admit(owner: object, holder: Holder): boolean {
+    if (!LockTable.#owners.take(holder.connection, 1)) return false;
+    this.#holders.set(owner, holder);
     return true;
+  }
+
+  #forget(owner: object, { connection }: Holder): void {
+    if (this.#holders.delete(owner)) LockTable.#owners.give(connection, 1);
   }
 
   #wake(): void {
@@ -184,12 +165,18 @@ export class LockTable {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) {
-      if (this.#conflict(waiter.want) === undefined) {
-        LockTable.#shares.give(waiter.want.connection, 1);
-        waiter.grant(this.#take(waiter.want));
+      const { owner, connection, want, grant } = waiter;
+      if (this.#conflict(owner, want) === undefined) {
+        LockTable.#shares.give(connection, 1);
+        grant(this.#set(owner, connection, want));
       } else {
         this.#waiters.push(waiter);
       }
     }
   }
+}
+
+function earlier(one: Held | undefined, other: Held | undefined): Held | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return other.start < one.start ? other : one;
 }

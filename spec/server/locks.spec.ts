@@ -96,6 +96,20 @@ test('what all tables together remember has a bound, each connection leaves some
   one?.release(owners.get('c9') ?? {});
 });
 
+test('so have those that hold them, each of whom is asked whenever somebody locks', () => {
+  const [table, other] = [new LockTable(), {}];
+  const owners = Array.from({ length: 5000 }, () => ({}));
+  const shared = { type: LOCK_TYPE_RDLCK, start: 0, length: 1, procId: 1, clientId: '' };
+  const every = (connection: string) => owners.map((owner) => table.lock(owner, shared, 0, signal, connection));
+  expect(every('one').filter((status) => status === LOCK_SUCCESS)).toHaveLength(2048);
+  expect(table.lock(other, shared, 0, signal, 'other')).toBe(LOCK_SUCCESS);
+  for (const owner of owners) table.release(owner);
+  expect(table.size).toBe(1);
+  expect(every('two').filter((status) => status === LOCK_SUCCESS)).toHaveLength(2047);
+  for (const owner of [...owners, other]) table.release(owner);
+  expect(table.empty).toBe(true);
+});
+
 test('to unlock the middle of a range takes room as well, and all of it does not', () => {
   const [tables, owner] = [Array.from({ length: 130 }, () => new LockTable()), {}];
   const lock = (table: LockTable, type: number, start: number, length: number) =>

@@ -15,6 +15,7 @@ import type { Op } from '../../sys/op.js';
 import type { Awaitable, Caller } from '../backend.js';
 import { openFiles } from '../descriptors.js';
 import { failure } from '../errors.js';
+import { Locks, type Range, rangeOf } from '../ranges.js';
 import { Shares } from '../shares.js';
 import { fail, must } from './fail.js';
 import type { LocalFile } from './file.js';
@@ -31,14 +32,6 @@ const LONGEST_PAUSE = 200;
 const MOST_OWNERS = 4096;
 /** Ranges that they may hold, all together: the kernel, too, remembers each. */
 const MOST_RANGES = 65536;
-const END = Number.POSITIVE_INFINITY;
-
-/** A range that an owner has locked: [start, end). */
-interface Held {
-  type: number;
-  start: number;
-  end: number;
-}
 
 /**
  * Whoever locks: a process of a client, through one open file. Its locks are those of an open file description of the host's of its own (fcntl(2),
@@ -53,7 +46,7 @@ interface Owner {
   fd: number;
   /** Whether that is open for writing, which an exclusive lock needs. */
   writes: boolean;
-  held: Held[];
+  held: Locks<Range>;
   /** Calls under way. */
   busy: number;
 }
@@ -129,7 +122,7 @@ export class LocalLocks {
     const owner = yield* this.#owner(work, open, range);
     if (owner === undefined) return range.type === LOCK_TYPE_UNLCK ? LOCK_SUCCESS : LOCK_ERROR;
     // An unlock, too, may leave two ranges where one was.
-    if (!this.#ranges.allow(open.connection, heldAfter(owner.held, range).length - owner.held.length)) {
+    if (!this.#ranges.allow(open.connection, owner.held.more(range.type, rangeOf(range.start, range.length)))) {
       this.#settle(owner);
       return LOCK_ERROR;
     }
@@ -169,7 +162,7 @@ export class LocalLocks {
       return rival;
     }
     const file = this.#locked(open.node);
-    const owner: Owner = { key, open, file, procId: range.procId, clientId: range.clientId, fd, writes, held: [], busy: 0 };
+    const owner: Owner = { key, open, file, procId: range.procId, clientId: range.clientId, fd, writes, held: new Locks(), busy: 0 };
     file.owners.add(owner);
     const owners = this.#opens.get(open);
     if (owners === undefined) this.#opens.set(open, new Map([[key, owner]]));
@@ -209,21 +202,24 @@ export class LocalLocks {
     closeNow(owner.fd);
     owner.fd = fd;
     owner.writes = true;
-    this.#keep(owner, []);
+    this.#drop(owner);
     this.#wake(owner.file);
     return true;
   }
 
   /** Keeps account of who holds what. */
   #note(owner: Owner, range: LockRange): void {
-    this.#keep(owner, heldAfter(owner.held, range));
+    const bytes = rangeOf(range.start, range.length);
+    this.#ranges.give(owner.open.connection, -owner.held.more(range.type, bytes));
+    owner.held.set(range.type, bytes);
     // An unlock, or an exclusive lock that became a shared one, may be what others wait for.
     if (range.type !== LOCK_TYPE_WRLCK) this.#wake(owner.file);
   }
 
-  #keep(owner: Owner, held: Held[]): void {
-    this.#ranges.give(owner.open.connection, owner.held.length - held.length);
-    owner.held = held;
+  /** What it held is gone. */
+  #drop(owner: Owner): void {
+    this.#ranges.give(owner.open.connection, owner.held.size);
+    owner.held = new Locks();
   }
 
   getlock(open: LocalFile, range: LockRange): Awaitable<LockRange> {
@@ -240,14 +236,15 @@ export class LocalLocks {
     if (found.type === F_UNLCK) return { ...range, type: LOCK_TYPE_UNLCK };
     const { start, length } = found;
     const type = found.type === F_RDLCK ? LOCK_TYPE_RDLCK : LOCK_TYPE_WRLCK;
-    const holder = this.#holder(open.node, owner, type, start, length === 0 ? END : start + length);
+    const holder = this.#holder(open.node, owner, type, rangeOf(start, length));
     return { type, start, length, procId: holder?.procId ?? Math.max(found.pid, 0), clientId: holder?.clientId ?? '' };
   }
 
   /** Which of our owners a lock that the kernel told of belongs to. */
-  #holder(node: LocalNode, asking: Owner | undefined, type: number, start: number, end: number): Owner | undefined {
+  #holder(node: LocalNode, asking: Owner | undefined, type: number, range: Range): Owner | undefined {
     for (const owner of this.#files.get(keyOf(node))?.owners ?? []) {
-      if (owner !== asking && owner.held.some((held) => held.type === type && held.start < end && held.end > start)) return owner;
+      const { shared, exclusive } = owner.held;
+      if (owner !== asking && (type === LOCK_TYPE_RDLCK ? shared : exclusive).first(range) !== undefined) return owner;
     }
     return undefined;
   }
@@ -257,14 +254,14 @@ export class LocalLocks {
     const owners = this.#opens.get(open);
     if (owners === undefined) return;
     for (const owner of [...owners.values()]) {
-      this.#keep(owner, []);
+      this.#drop(owner);
       this.#settle(owner);
     }
   }
 
   /** Closes an owner that holds nothing: with its descriptor go its locks. */
   #settle(owner: Owner): void {
-    if (owner.busy > 0 || owner.fd < 0 || owner.held.length > 0) return;
+    if (owner.busy > 0 || owner.fd < 0 || owner.held.size > 0) return;
     closeNow(owner.fd);
     owner.fd = -1;
     this.#dismiss(owner.open);
@@ -311,24 +308,4 @@ function isFlock({ type, start, length }: LockRange): boolean {
 
 function keyOf(node: LocalNode): string {
   return `${node.device.dev}:${node.ino}`;
-}
-
-/** What an owner holds once it has locked or unlocked one more range. */
-function heldAfter(before: readonly Held[], { type, start, length }: LockRange): Held[] {
-  const taken: Held = { type, start, end: length === 0 ? END : start + length };
-  const held: Held[] = [];
-  for (const range of before) {
-    if (range.type === type && range.start <= taken.end && range.end >= taken.start) {
-      // One range with its neighbour, as for the kernel.
-      taken.start = Math.min(taken.start, range.start);
-      taken.end = Math.max(taken.end, range.end);
-    } else if (range.start >= taken.end || range.end <= taken.start) {
-      held.push(range);
-    } else {
-      if (range.start < taken.start) held.push({ ...range, end: taken.start });
-      if (range.end > taken.end) held.push({ ...range, start: taken.end });
-    }
-  }
-  if (type !== LOCK_TYPE_UNLCK) held.push(taken);
-  return held;
 }
