@@ -18,7 +18,7 @@ let shares: Shares | undefined;
 
 /**
  * The descriptors that open files and locks may take, of all connections: nobody can have them back before their client gives them up. The
- * rest is for nodes, connections and what an operation opens for itself.
+ * rest is for nodes, connections (`maxConnections`) and what an operation opens for itself.
  */
 export function openFiles(): Shares {
   shares ??= new Shares(Math.floor(descriptorLimit() * 0.75));

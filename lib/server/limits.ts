@@ -1,8 +1,9 @@
 import { DEFAULT_MSIZE, IOHDRSZ, MIN_MSIZE } from '../protocol/constants.js';
+import { descriptorLimit } from './descriptors.js';
 
 /** What a server lets its clients have. Every figure is for one connection unless it says otherwise. */
 export interface Limits {
-  /** Connections of the whole server; one more is closed as soon as it comes. */
+  /** Connections of the whole server; one more is closed as soon as it comes. By default no more than an eighth of the descriptors that the process may have. */
   maxConnections: number;
   /** The largest message in bytes, from 4096 on; a client may ask for less. */
   msize: number;
@@ -43,6 +44,7 @@ export const defaultLimits: Readonly<Limits> = {
 /** The defaults with what was asked for in their place. A RangeError for a figure that makes no sense. */
 export function limitsOf(asked: Partial<Limits> = {}): Limits {
   const limits: Limits = { ...defaultLimits };
+  limits.maxConnections = Math.min(limits.maxConnections, Math.max(1, Math.floor(descriptorLimit() / 8)));
   for (const key of Object.keys(defaultLimits) as Array<keyof Limits>) {
     const value = asked[key];
     if (value === undefined) continue;

@@ -1,8 +1,12 @@
 import { writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Shares } from '../../lib/server/shares.js';
+import { dial } from '../../lib/transport/index.js';
 import { run } from '../support/child.js';
+import { launch } from '../support/launcher.js';
+import { RawClient } from '../support/raw.js';
 import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 
@@ -129,4 +133,34 @@ requires('root')('descriptors that are on their way', () => {
     const { stdout } = await run('sh', ['-c', script, `import { closeSync } from 'node:fs';${code}`]);
     expect(JSON.parse(stdout)).toEqual([50, true, true, 100]);
   });
+});
+
+test('connections, however many come, leave descriptors for the files of those that are there', async () => {
+  await using directory = new TemporaryDirectory('shares');
+  await mkdir(directory.join('tree'));
+  writeFileSync(directory.join('tree/f'), 'content');
+  const code = `
+    const { localBackend, Server } = await import(${url('../../lib/server/index.ts')});
+    const { listen } = await import(${url('../../lib/transport/index.ts')});
+    const server = new Server({ exports: { tree: await localBackend(${JSON.stringify(directory.join('tree'))}) } });
+    await server.listen((accept) => listen(${JSON.stringify(`unix:${directory.join('socket')}`)}, accept, { polled: true }));
+    console.log('serving', server.limits.maxConnections, new Server({ limits: { maxConnections: 300 } }).limits.maxConnections);`;
+  await using server = await launch({
+    command: 'sh',
+    args: ['-c', `ulimit -n 400; exec ${process.execPath} --import tsx --input-type=module -e "$0"`, code],
+    ready: { line: /serving 50 300/ },
+  });
+  const first = new RawClient(await dial(`unix:${directory.join('socket')}`));
+  await first.version();
+  await first.attach();
+  const many = await Promise.all(Array.from({ length: 500 }, () => dial(`unix:${directory.join('socket')}`)));
+  const ended = many.map((transport) => new RawClient(transport)).map(({ closed }) => closed);
+  // All but those that fit have been turned away.
+  let over = 0;
+  for (const end of ended) void end.then(() => over++);
+  await expect.poll(() => over).toBe(451);
+  for (let file = 0; file < 50; file++) await first.open('f');
+  for (const transport of many) transport.destroy();
+  await first.end();
+  await server.stop();
 });
