@@ -7,6 +7,8 @@ import { openFiles, unlent } from './descriptors.js';
 const BATCH = 256 * 1024;
 /** Answers up to this size are put together into one piece: a piece costs more to send than so much to copy. */
 const SMALL = 1024;
+/** Bytes that small answers are put together in: at first, and at most. */
+const FIRST_SLAB = 4 * 1024;
 const SLAB = 64 * 1024;
 
 /** Buffers that go back when they were sent, and how many descriptors leave with them. */
@@ -14,10 +16,6 @@ interface Sending {
   readonly lent: readonly Uint8Array[];
   readonly descriptors: number;
 }
-
-/** Where small answers are put together. All connections fill the same one; what was written is never written again. */
-let slab = new Uint8Array(SLAB);
-let slabEnd = 0;
 
 /**
  * Collects the answers that become ready together and sends them as one. Small ones share a slab, so that what was encoded here and
@@ -34,8 +32,12 @@ export class Outbox {
   #descriptors: number[] = [];
   /** What the transport has of batches that it has not finished with. */
   readonly #sending = new Set<Sending>();
-  /** The piece of a slab that is not among the parts yet: from `#begin` to `#end`. */
-  #slab = slab;
+  /**
+   * Where small answers are put together; what was written is never written again. It is this connection's alone: those that a client does not take keep
+   * what they lie in, which must not be full of what others have got long ago.
+   */
+  #slab = new Uint8Array(0);
+  /** The piece of it that is not among the parts yet: from `#begin` to `#end`. */
   #begin = 0;
   #end = 0;
   #bytes = 0;
@@ -84,18 +86,13 @@ export class Outbox {
   }
 
   #copy(part: Uint8Array): void {
-    if (slabEnd + part.length > SLAB) {
-      slab = new Uint8Array(SLAB);
-      slabEnd = 0;
-    }
-    if (this.#slab !== slab || this.#end !== slabEnd) {
+    if (this.#end + part.length > this.#slab.length) {
       this.#seal();
-      this.#slab = slab;
-      this.#begin = slabEnd;
+      this.#slab = new Uint8Array(Math.min(SLAB, Math.max(FIRST_SLAB, 2 * this.#slab.length)));
+      this.#begin = this.#end = 0;
     }
-    slab.set(part, slabEnd);
-    slabEnd += part.length;
-    this.#end = slabEnd;
+    this.#slab.set(part, this.#end);
+    this.#end += part.length;
   }
 
   #add(part: Uint8Array): void {

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Codec } from '../../lib/protocol/codec.js';
 import {
   GETATTR_BASIC,
   L_O_RDONLY,
@@ -15,6 +16,7 @@ import type { Backend, BackendNode, Caller } from '../../lib/server/backend.js';
 import type { Limits } from '../../lib/server/limits.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
 import { Server } from '../../lib/server/server.js';
+import type { Receiver } from '../../lib/transport/transport.js';
 import { Door, GatedBackend } from '../support/gated.js';
 import { RawClient } from '../support/raw.js';
 
@@ -465,6 +467,34 @@ describe('back-pressure', () => {
     expect(server.buffersLent).toBeLessThan(20);
     c.transport.resume();
     for (const answer of answers) expect((await answer).name).toBe('Rread');
+  });
+
+  test('what a client does not take has the server keep little more than that, whatever others get meanwhile', async () => {
+    const server = serve();
+    // Each answer for itself, as a queue that is never sent holds it.
+    const kept: Uint8Array[] = [];
+    let receiver: Receiver | undefined;
+    server.serve({
+      name: 'takes nothing',
+      start: (its) => {
+        receiver = its;
+      },
+      send: (parts) => kept.push(...parts) > 0,
+      pause: () => {},
+      resume: () => {},
+      close: async () => receiver?.closed(),
+      destroy: () => receiver?.closed(),
+    });
+    const [codec, other] = [new Codec(), await RawClient.attached(server)];
+    tree.writeFile('small', Buffer.alloc(1000, 'x'));
+    const fid = await other.open('small');
+    for (let round = 0; round < 20; round++) {
+      // Before a version there is nothing but an error.
+      receiver?.push(codec.encode('Tclunk', round, { fid: 1 }));
+      await Promise.all(Array.from({ length: 64 }, () => other.send('Tread', read(fid, 1000))));
+    }
+    expect(kept.reduce((sum, { length }) => sum + length, 0)).toBe(20 * 11);
+    expect([...new Set(kept.map(({ buffer }) => buffer))].reduce((sum, { byteLength }) => sum + byteLength, 0)).toBeLessThan(8192);
   });
 });
 
