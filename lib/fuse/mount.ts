@@ -6,8 +6,8 @@ import { Bridge } from './bridge.js';
 import { Awake } from './kernel/awake.js';
 import { INIT2_DIRECT_IO_ALLOW_MMAP, INIT2_PASSTHROUGH } from './kernel/constants.js';
 import { Device } from './kernel/device.js';
-import { mountKernel, raiseReadAhead, unmountKernel } from './kernel/mount.js';
-import { mountedAt } from './kernel/mountinfo.js';
+import { mountKernel, mountPoint, raiseReadAhead, unmountKernel } from './kernel/mount.js';
+import { type MountEntry, mountedAt } from './kernel/mountinfo.js';
 import { type BridgeOptions, type CacheMode, timeouts } from './options.js';
 import { MAX_NODES, Shrinker } from './shrinker.js';
 import type { Access } from './tree.js';
@@ -320,7 +320,24 @@ class BridgedMount implements Mount {
   }
 }
 
-/** Unmounts a directory, whoever serves it. Errors as `Mount.unmount` has them; EINVAL where nothing is mounted. */
-export function unmount(directory: string, options: { lazy?: boolean } = {}): Promise<void> {
-  return unmountKernel(directory, options.lazy);
+/**
+ * Unmounts a directory, whichever process serves it, or none any more. Errors as `Mount.unmount` has them; EINVAL where nothing is mounted, or something that is
+ * no mount of ninep.
+ */
+export async function unmount(directory: string, options: { lazy?: boolean } = {}): Promise<void> {
+  const target = await mountPoint(directory);
+  const there = await mountedAt(target);
+  if (there !== undefined && !isOurs(there)) {
+    throw Object.assign(new Error(`EINVAL: is a mount of ${there.type}, not of ninep, umount '${directory}'`), {
+      code: 'EINVAL',
+      syscall: 'umount',
+      path: directory,
+    });
+  }
+  await unmountKernel(target, options.lazy);
+}
+
+/** By its type, or, where that was given another name, by the address in the place of its device. */
+function isOurs({ type, source }: MountEntry): boolean {
+  return type === 'fuse.ninep' || (type.startsWith('fuse.') && /^(tcp|tls|unix|exec|fd|dev|vsock|vsock\+unix|qemu):/.test(source));
 }

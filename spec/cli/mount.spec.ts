@@ -172,6 +172,34 @@ requires('mount')('ninep mount', () => {
     }
   });
 
+  it('unmounts what is a mount of ninep, by whatever name, and nothing else', async () => {
+    if (process.geteuid?.() !== 0) return;
+    const { mountpoint, address, stop, directory } = await exported();
+    try {
+      const link = directory.join('link');
+      symlinkSync(mountpoint, link);
+      await run('mount', ['-t', 'tmpfs', 'foreign', mountpoint]);
+      try {
+        for (const [words, shown] of [
+          [[], mountpoint],
+          [['--lazy'], mountpoint],
+          [[], link],
+        ] as const) {
+          const { code, stderr } = await ninep(['unmount', ...words, shown], { check: false });
+          expect({ code, stderr }).toEqual({ code: 1, stderr: `ninep: ${shown}: is a mount of tmpfs, not of ninep (EINVAL)\n` });
+        }
+        expect(await findmnt(mountpoint)).toMatch(/^tmpfs /);
+      } finally {
+        await run('umount', [mountpoint], { check: false });
+      }
+      await ninep(['mount', address, mountpoint, '-o', 'subtype=other']);
+      await ninep(['unmount', link]);
+      expect(await findmnt(mountpoint)).toBe('');
+    } finally {
+      await stop();
+    }
+  });
+
   it('tells why it cannot, with the exit code', async () => {
     const { mountpoint, address, stop } = await exported();
     try {

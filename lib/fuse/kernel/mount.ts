@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { realpath, stat, writeFile } from 'node:fs/promises';
+import { readlink, realpath, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { openDevice } from '../../sys/device.js';
 import { close } from '../../sys/io.js';
 import * as sys from '../../sys/mount.js';
@@ -171,14 +172,20 @@ export async function unmountKernel(directory: string, lazy = false): Promise<vo
 }
 
 /** The real path of a mount point, without asking the file system mounted there, which may be dead. */
-async function mountPoint(directory: string): Promise<string> {
-  const { basename, dirname, join, resolve } = await import('node:path');
-  const path = resolve(directory);
-  const list = await mounts();
-  if (list.some((entry) => entry.point === path)) return path;
-  try {
-    return join(await realpath(dirname(path)), basename(path));
-  } catch (error) {
-    throw error instanceof Error ? Object.assign(error, { path: directory }) : error;
+export async function mountPoint(directory: string): Promise<string> {
+  const points = new Set((await mounts()).map(({ point }) => point));
+  let path = resolve(directory);
+  // umount(2) goes where a symlink leads. Longer chains than that it refuses itself.
+  for (let links = 0; !points.has(path) && links < 40; links++) {
+    try {
+      path = join(await realpath(dirname(path)), basename(path));
+    } catch (error) {
+      throw error instanceof Error ? Object.assign(error, { path: directory }) : error;
+    }
+    if (points.has(path)) break;
+    const target = await readlink(path).catch(() => undefined);
+    if (target === undefined) break;
+    path = resolve(dirname(path), target);
   }
+  return path;
 }
