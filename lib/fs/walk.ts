@@ -213,7 +213,10 @@ export class Walker {
     try {
       const body = { fid: from.number, newfid: next.number, wnames: [...wnames] };
       const { wqids } = await client.requestNewFid(next, 'Twalk', body, request);
-      if (wqids.length > wnames.length) throw new ProtocolError(`${wqids.length} qids for ${wnames.length} names`, 'Rwalk.wqids');
+      if (wqids.length > wnames.length) {
+        this.#context.release(next);
+        throw new ProtocolError(`${wqids.length} qids for ${wnames.length} names`, 'Rwalk.wqids');
+      }
       const last = wqids[wqids.length - 1];
       if (wqids.length === wnames.length) {
         if (last !== undefined) next.qid = last;

@@ -157,6 +157,7 @@ describe('an answer that cannot be ends that conversation, clearly', () => {
     server.answers.Twalk = ({ wnames }) => ({ wqids: Array.from({ length: wnames.length + 1 }, () => root.qid) });
     await expect(root.walk(['a', 'b'])).rejects.toBeInstanceOf(ProtocolError);
     await expect(fileSystem(client as Client).stat('/a/b')).rejects.toMatchObject({ code: 'EPROTO' });
+    await expect.poll(() => client?.fidCount).toEqual({ alive: 1, numbers: 1 });
   });
 
   it.each([0, 7, 4095, 0xffffffff])('msize %i', async (msize) => {
