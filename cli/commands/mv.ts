@@ -1,5 +1,7 @@
 import type { BigIntStats } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
+import { ErrnoError } from '../../lib/protocol/index.js';
 import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { fileOptions, working } from '../files/command.js';
@@ -7,9 +9,9 @@ import { copyTree, destinationFor } from '../files/copy.js';
 import { printable } from '../files/listing.js';
 import { baseName, LOCATION, type Place, together } from '../files/place.js';
 import { inParallel } from '../files/pool.js';
-import type { Problems } from '../files/problems.js';
+import { about, type Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
-import { isOneFile, lastName, sameFile } from '../files/same.js';
+import { isOneFile, isSameDirectory, lastName, sameFile } from '../files/same.js';
 import type { Entry } from '../files/walk.js';
 import { example } from '../help.js';
 
@@ -48,7 +50,8 @@ export const mv: CommandModule<object, MvArguments> = {
 
 async function move(from: Place, to: Place, dryRun: boolean, progress: Progress, problems: Problems, signal: AbortSignal): Promise<void> {
   if (dryRun) {
-    await from.fs.lstat(from.path);
+    await refuseOccupied(from, to, false);
+    await refuseUnmovable(from, to);
     console.log(printable(`${together(from, to) ? 'rename' : 'move'} ${from.show()} -> ${to.show()}`));
     return;
   }
@@ -62,11 +65,50 @@ async function move(from: Place, to: Place, dryRun: boolean, progress: Progress,
       if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
     }
   }
+  await refuseOccupied(from, to, true);
   const before = problems.count;
   const seen = new Map<Entry, BigIntStats | undefined>();
   await copyTree(from, to, { recursive: true, preserve: true, dryRun: false, atomic: true, seen, signal }, progress, problems);
   // What was not copied whole stays where it is.
   if (problems.count === before) await removeCopied(from, seen, problems);
+}
+
+/** A rename moves nothing into itself, nor to where no directory is. */
+async function refuseUnmovable(from: Place, to: Place): Promise<void> {
+  const source = await from.fs.lstat(from.path, { bigint: true });
+  const directory = dirname(to.remote === undefined ? resolve(to.path) : to.path);
+  await about(to.show(directory), () => to.fs.stat(directory));
+  if (!together(from, to)) return;
+  await refuseSame(from, to);
+  for (let at = directory; source.isDirectory(); at = dirname(at)) {
+    if (isOneFile(from, source, await to.fs.stat(at, { bigint: true }))) throw refusal('EINVAL', from, to);
+    if (at === dirname(at)) return;
+  }
+}
+
+/**
+ * A copy moves and replaces what a rename would, and nothing else: no root, which would stay, and no directory is mixed with another one, whose files of the
+ * same names would be lost.
+ */
+async function refuseOccupied(from: Place, to: Place, probe: boolean): Promise<void> {
+  const source = await from.fs.lstat(from.path);
+  if (['', '.', '..'].includes(lastName(from.path.replace(/\/+$/, '')))) throw refusal('EBUSY', from, to);
+  const there = await about(to.show(), () => to.fs.lstat(to.path)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  if (there === undefined) return;
+  if (!source.isDirectory()) {
+    if (there.isDirectory()) throw refusal('EISDIR', from, to);
+    return;
+  }
+  if (!there.isDirectory()) throw refusal('ENOTDIR', from, to);
+  if ((await about(to.show(), () => to.fs.readdir(to.path))).length === 0) return;
+  if (await isSameDirectory(from, from.path, to, to.path, probe)) throw sameFile(from.show(), to.show(), from.path, 'mv');
+  throw refusal('ENOTEMPTY', from, to);
+}
+
+function refusal(code: string, from: Place, to: Place): Error {
+  return new ErrnoError(code, { syscall: 'mv', path: from.path, dest: to.show() });
 }
 
 /** rename(2) does nothing where both are names of one file, and says that all went well. */
