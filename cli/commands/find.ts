@@ -6,6 +6,7 @@ import { fileOptions, printing } from '../files/command.js';
 import { matcher } from '../files/glob.js';
 import { printable, recordOf } from '../files/listing.js';
 import { LOCATION } from '../files/place.js';
+import { lastName } from '../files/same.js';
 import { walk } from '../files/walk.js';
 import { json } from '../format.js';
 import { example } from '../help.js';
@@ -45,7 +46,8 @@ export const find: CommandModule<object, FindArguments> = {
       for (const place of await places.all(argv.paths)) {
         await problems.try(async () => {
           for await (const { path, stats } of walk(place, problems, { maxDepth: argv.depth })) {
-            const name = path.split('/').pop() ?? '';
+            // The root's own is the slash, as in find(1).
+            const name = lastName(path.replace(/\/+$/, '')) || '/';
             if (!tests.every((test) => test(name, stats))) continue;
             if (argv.json) console.log(json(await recordOf(place.fs, path, stats)));
             else if (argv.print0) process.stdout.write(`${path}\0`);

@@ -3,6 +3,7 @@ import type { ConnectionArguments } from '../connection.js';
 import { UsageError } from '../failure.js';
 import { fileOptions, working } from '../files/command.js';
 import { LOCATION, type Place, together } from '../files/place.js';
+import { ofBoth } from '../files/problems.js';
 import { directoryOf, isOneFile, putInPlace, sameFile } from '../files/same.js';
 import { example } from '../help.js';
 
@@ -24,7 +25,7 @@ export const ln: CommandModule<object, LnArguments> = {
       .option('force', { alias: 'f', type: 'boolean', default: false, describe: 'in the place of what is there' })
       .example(...example('ninep ln -s v2 tcp://10.0.2.15/srv#/current', 'a symlink with the text v2')) as unknown as Argv<LnArguments>,
   handler: (argv) =>
-    working(argv, async ({ places }) => {
+    working(argv, async ({ places, problems }) => {
       const link = await places.at(argv.link);
       const target = argv.symbolic ? undefined : await places.at(argv.target);
       if (target !== undefined && !together(target, link)) {
@@ -32,11 +33,13 @@ export const ln: CommandModule<object, LnArguments> = {
       }
       const make = (path: string): Promise<void> =>
         target === undefined ? link.fs.symlink(argv.target, path) : link.fs.link(target.path, path);
-      if (!argv.force) return make(link.path);
       // A symlink's text leads from where it is.
       const led = argv.target.startsWith('/') ? argv.target : `${directoryOf(link.path)}${argv.target}`;
-      await refuseSame(link, target?.path ?? led, target?.show() ?? argv.target);
-      await putInPlace(link, link.path, make);
+      const shown = target?.show() ?? argv.target;
+      await problems.try(async () => {
+        if (argv.force) await refuseSame(link, target?.path ?? led, shown);
+        await ofBoth(shown, link.show(), () => (argv.force ? putInPlace(link, link.path, make) : make(link.path)));
+      });
     }),
 };
 

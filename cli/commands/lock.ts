@@ -30,12 +30,17 @@ export const lock: CommandModule<object, LockArguments> = {
         ...example('ninep lock tcp://10.0.2.15/srv#/job.lock -- make deploy', 'one deploy at a time'),
       ) as unknown as Argv<LockArguments>,
   handler: (argv) =>
-    working(argv, async ({ places, signal }) => {
+    working(argv, async ({ places, problems, signal }) => {
       const place = await places.at(argv.path);
       const fs = remoteOf(place, 'lock').with({ signal });
       const { shared, wait, start, length } = argv;
-      await using handle = await fs.open(place.path, 'a+');
-      await handle.lock({ shared, wait, start, length });
+      const locked = await problems.got(async () => {
+        const handle = await fs.open(place.path, 'a+');
+        await handle.lock({ shared, wait, start, length });
+        return handle;
+      }, place.show());
+      if (locked === undefined) return;
+      await using _held = locked.value;
       // The lock goes with the connection, and whoever waits for it may have it then. Closing the file tells of the loss.
       const lost = new AbortController();
       fs.client.session.onClosed(() => lost.abort());

@@ -9,7 +9,7 @@ import { copyTree, destinationFor } from '../files/copy.js';
 import { printable } from '../files/listing.js';
 import { baseName, LOCATION, type Place, together } from '../files/place.js';
 import { inParallel } from '../files/pool.js';
-import { about, type Problems } from '../files/problems.js';
+import { about, ofBoth, type Problems } from '../files/problems.js';
 import { Progress } from '../files/progress.js';
 import { isOneFile, isSameDirectory, lastName, sameFile } from '../files/same.js';
 import type { Entry } from '../files/walk.js';
@@ -58,7 +58,7 @@ async function move(from: Place, to: Place, dryRun: boolean, progress: Progress,
   if (together(from, to)) {
     await refuseSame(from, to);
     try {
-      await from.fs.rename(from.path, to.path);
+      await ofBoth(from.show(), to.show(), () => from.fs.rename(from.path, to.path));
       return;
     } catch (error) {
       // Two file systems on one host, or below one export.

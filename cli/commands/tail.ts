@@ -34,19 +34,9 @@ export const tail: CommandModule<object, TailArguments> = {
         ...example('ninep tail -f unix:/run/vm.sock#/var/log/syslog', 'a log of a guest, as it grows'),
       ) as unknown as Argv<TailArguments>,
   handler: (argv) =>
-    printing(argv, async ({ places, signal }) => {
+    printing(argv, async ({ places, problems, signal }) => {
       const place = await places.at(argv.path);
-      let file = await openFile(place);
-      try {
-        file.at = await printFrom(file.handle, await startOfLast(file.handle, file.size, argv.lines));
-        while (argv.follow) {
-          await delay(argv.interval * 1000, undefined, { signal });
-          file = await caughtUp(place, file);
-          file.at = await printFrom(file.handle, file.at);
-        }
-      } finally {
-        await file.handle.close().catch(() => undefined);
-      }
+      await problems.try(() => printEnd(place, argv, signal), place.show());
     }),
 };
 
@@ -57,6 +47,20 @@ interface Followed {
   size: number;
   /** Bytes that were printed. */
   at: number;
+}
+
+async function printEnd(place: Place, { lines, follow, interval }: TailArguments, signal: AbortSignal): Promise<void> {
+  let file = await openFile(place);
+  try {
+    file.at = await printFrom(file.handle, await startOfLast(file.handle, file.size, lines));
+    while (follow) {
+      await delay(interval * 1000, undefined, { signal });
+      file = await caughtUp(place, file);
+      file.at = await printFrom(file.handle, file.at);
+    }
+  } finally {
+    await file.handle.close().catch(() => undefined);
+  }
 }
 
 async function openFile({ fs, path }: Place): Promise<Followed> {
@@ -101,9 +105,8 @@ async function printFrom(handle: FileHandle, start: number): Promise<number> {
   for (let at = start; ; ) {
     const { bytesRead } = await handle.read(buffer, 0, BLOCK, at);
     if (bytesRead === 0) return at;
-    await new Promise<void>((resolve, reject) =>
-      process.stdout.write(Buffer.from(buffer.subarray(0, bytesRead)), (error) => (error ? reject(error) : resolve())),
-    );
+    // The process ends when nobody reads it any more (output.ts), and that is no failure of the file.
+    await new Promise<void>((resolve) => process.stdout.write(Buffer.from(buffer.subarray(0, bytesRead)), (error) => !error && resolve()));
     at += bytesRead;
   }
 }

@@ -33,9 +33,10 @@ export const xattr: CommandModule<object, XattrArguments> = {
       .example(...example('ninep xattr list tcp://10.0.2.15/srv#/file', 'their names and values'))
       .example(...example('ninep xattr set tcp://10.0.2.15/srv#/file user.note hello', 'one more')) as unknown as Argv<XattrArguments>,
   handler: (argv) =>
-    working(argv, async ({ places }) => {
+    working(argv, async ({ places, problems }) => {
       const place = await places.at(argv.path);
-      await run(place, remoteOf(place, 'xattr'), argv);
+      const fs = remoteOf(place, 'xattr');
+      await problems.try(() => run(place, fs, argv), place.show());
     }),
 };
 

@@ -14,6 +14,15 @@ export async function about<T>(shown: string, work: () => Promise<T>): Promise<T
   }
 }
 
+/** Does what has two names, one to lead to and one to be made: a failure is told of both as they were given. */
+export async function ofBoth<T>(from: string, to: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof Error && 'dest' in error ? Object.assign(error, { path: from, dest: to }) : error;
+  }
+}
+
 /** Failures of one operand among several: each is told when it happens, the rest is done all the same, and the exit code is 1. */
 export class Problems {
   #count = 0;
@@ -46,12 +55,16 @@ export class Problems {
 
   /** Runs `work`; whether it went well. */
   async try(work: () => Promise<unknown>, shown?: string): Promise<boolean> {
+    return (await this.got(work, shown)) !== undefined;
+  }
+
+  /** Runs `work`; what it gives, if it went well. */
+  async got<T>(work: () => Promise<T>, shown?: string): Promise<{ value: T } | undefined> {
     try {
-      await work();
-      return true;
+      return { value: await work() };
     } catch (error) {
       this.tell(error, shown);
-      return false;
+      return undefined;
     }
   }
 }

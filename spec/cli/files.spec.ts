@@ -143,6 +143,8 @@ requires('diod')('the file commands', () => {
     ]);
     expect((await ninep(['find', at('/copied'), '--name', '*.log'])).stdout).toBe('/copied/one.log\n/copied/sub/deep/three.log\n');
     expect((await ninep(['find', at('/copied'), '--type', 'f', '--size', '+1K', '-0'])).stdout).toBe('/copied/sub/large\0');
+    const named = await ninepInTurn(['', '/', 'copied'].map((name) => ['find', at(name === 'copied' ? '/copied/' : '/'), '--name', name]));
+    expect(named.map(({ stdout }) => stdout)).toEqual(['', '/\n', '/copied/\n']);
     expect((await ninep(['find', at('/copied'), '--older', '2000-01-01', '--depth', '1'])).stdout).toBe('/copied/two.txt\n');
   });
 
@@ -281,6 +283,23 @@ requires('diod')('the file commands', () => {
     expect(JSON.parse((await ninep(['df', '--json', at()])).stdout)).toMatchObject({ path: at() });
     const locked = await failing('lock', at('/lock'), '--', 'sh', '-c', 'echo held; exit 7');
     expect([locked.code, locked.stdout]).toEqual([7, 'held\n']);
+  });
+
+  it('names what failed by its address', async () => {
+    const none = at('/none');
+    const lines: [args: string[], told: string][] = [
+      [['tail', at('/copied')], `${at('/copied')}: illegal operation on a directory (EISDIR)`],
+      [['tail', none], `${none}: no such file or directory (ENOENT)`],
+      [['xattr', 'list', none], `${none}: no such file or directory (ENOENT)`],
+      [['xattr', 'get', at('/lines'), 'user.none'], `${at('/lines')}: no data available (ENODATA)`],
+      [['lock', at('/none/lock'), 'true'], `${at('/none/lock')}: no such file or directory (ENOENT)`],
+      [['ln', none, at('/hard')], `${none} -> ${at('/hard')}: no such file or directory (ENOENT)`],
+      [['ln', '-s', 'text', at('/lines')], `text -> ${at('/lines')}: file already exists (EEXIST)`],
+      [['ln', '-sf', 'text', at('/copied')], `text -> ${at('/copied')}: illegal operation on a directory (EISDIR)`],
+      [['mv', at('/lines'), at('/none/x')], `${at('/lines')} -> ${at('/none/x')}: no such file or directory (ENOENT)`],
+    ];
+    const results = await ninepInTurn(lines.map(([args]) => args));
+    expect(results).toEqual(lines.map(([, told]) => ({ code: 1, stdout: '', stderr: `ninep: ${told}\n` })));
   });
 
   it('says where it failed, and goes on', async () => {
