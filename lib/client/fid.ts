@@ -203,9 +203,15 @@ export class Fid {
     if (end !== undefined) return writeSplit(this, data, (await end(this, options)) ?? offset, true, options);
     if (this.#end === undefined && offset === 0) this.#end = (await this.client.verbs.getattr(this, GETATTR_BASIC, options)).size;
     const from = Math.max(offset, this.#end ?? 0);
-    const count = await writeSplit(this, data, from, true, options);
-    this.#end = from + count;
-    return count;
+    try {
+      const count = await writeSplit(this, data, from, true, options);
+      // Of several at a time each one moves it, unless the caller knew better.
+      this.#end = offset === 0 ? (this.#end ?? from) + count : Math.max(this.#end ?? 0, from + count);
+      return count;
+    } catch (error) {
+      this.#end = undefined;
+      throw error;
+    }
   }
 
   getattr(mask: bigint = GETATTR_BASIC, options?: RequestOptions): Promise<Attributes> {
@@ -213,6 +219,7 @@ export class Fid {
   }
 
   setattr(change: AttributeChange, options?: RequestOptions): Promise<void> {
+    if (change.size !== undefined) this.#end = undefined;
     return this.#told(this.client.verbs.setattr(this, change, options));
   }
 

@@ -5,6 +5,7 @@ import { type CallOptions, type Done, withLate } from '../session/call.js';
 import { abortError } from '../session/index.js';
 import { pause as sleep } from '../session/pause.js';
 import type { Session } from '../session/session.js';
+import type { Appends } from './appending.js';
 import type { Fid } from './fid.js';
 import { fidsOf, inOrder, type Pending, tellFollowers } from './pending.js';
 import { hasRule, resend, type Surroundings } from './resend.js';
@@ -80,6 +81,7 @@ export class Recovery {
   readonly #broken = new Map<number, Casualty['code'] | 'ERESTART'>();
   /** Fids that are being made again, or were when the connection came back. */
   #revived = new Set<number>();
+  #appends: Appends = new Map();
   /** Those of them that their owner ended meanwhile: the server may have them all the same, so their numbers stay taken until it has not. */
   readonly #orphans = new Set<number>();
   /** Connections lost and replaced, requests sent again, files that were not the same any more. */
@@ -338,6 +340,7 @@ export class Recovery {
       session.call('Tclunk', { fid: number }, () => this.#owner.giveBack(number));
     }
     this.#orphans.clear();
+    this.#appends = new Map();
     inOrder(parked, (pending) => {
       if (this.#down) this.#park(pending);
       else this.#again(pending);
@@ -369,6 +372,7 @@ export class Recovery {
       fid: (number) => this.#owner.fid(number),
       spare: this.#owner.spare,
       giveBack: this.#owner.giveBack,
+      appends: this.#appends,
     };
     resend(around, pending.name, pending.body).then(
       (reply) => this.#finish(pending, undefined, reply),

@@ -1,10 +1,11 @@
-import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, L_O_RDONLY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
+import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
 import { encodeEntriesPlus, untold, wantedOf } from '../protocol/plus.js';
 import type { Qid } from '../protocol/types.js';
 import type { Session } from '../session/session.js';
+import { type Appends, appendOnce } from './appending.js';
 import type { Fid } from './fid.js';
 import { openAgain } from './revival.js';
 
@@ -15,6 +16,7 @@ export interface Surroundings {
   /** A number for a fid of the moment. */
   spare(): number;
   giveBack(number: number): void;
+  appends: Appends;
 }
 
 type Rule<N extends TName> = (around: Surroundings, body: Body<N>) => Promise<Reply<N>>;
@@ -79,8 +81,8 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
   },
 
   Twrite: async (around, body) => {
-    const append = ((around.fid(body.fid)?.opened?.flags ?? 0) & L_O_APPEND) !== 0;
-    if (append && (await isAppended(around, body))) return { count: body.data.length };
+    const fid = around.fid(body.fid);
+    if (fid !== undefined && ((fid.opened?.flags ?? 0) & L_O_APPEND) !== 0) return appendOnce(around, fid, body);
     const data = body.data.subarray(0, around.session.maxPayload);
     return around.session.request('Twrite', { ...body, data });
   },
@@ -158,42 +160,6 @@ async function openCreated(around: Surroundings, { fid, name, flags }: Body<'Tlc
   const { wqids } = await session.request('Twalk', { fid, newfid: fid, wnames: [name] });
   if (wqids.length === 0) return undefined;
   return openAgain(session, fid, flags, around.fid(fid) ?? { modeAside: undefined });
-}
-
-/** Bytes that others may have appended since and that are looked through at most, beside what is looked for. */
-const LOOK = 1024 * 1024;
-
-/**
- * Whether data that was to be appended is there: `offset` is where the file ended before, or earlier if others append too. The same
- * line may well have been there before that.
- */
-async function isAppended({ session, spare, giveBack }: Surroundings, { fid, offset, data }: Body<'Twrite'>): Promise<boolean> {
-  const { size } = await session.request('Tgetattr', { fid, requestMask: GETATTR_BASIC });
-  if (size < offset + data.length) return false;
-  const reader = spare();
-  let known = false;
-  try {
-    await session.request('Twalk', { fid, newfid: reader, wnames: [] });
-    known = true;
-    await session.request('Tlopen', { fid: reader, flags: L_O_RDONLY });
-    const begin = Math.max(offset, size - LOOK - data.length);
-    const there = Buffer.alloc(size - begin);
-    for (let at = 0; at < there.length; ) {
-      const count = Math.min(there.length - at, session.maxPayload);
-      const reply = await session.request('Tread', { fid: reader, offset: begin + at, count });
-      if (reply.data.length === 0) break;
-      there.set(reply.data, at);
-      at += reply.data.length;
-    }
-    return there.includes(Buffer.from(data.buffer, data.byteOffset, data.length));
-  } catch (error) {
-    // Nobody may read it: that it has grown by as much has to do.
-    if (error instanceof ErrnoError) return true;
-    throw error;
-  } finally {
-    if (known) await session.request('Tclunk', { fid: reader }).catch(() => undefined);
-    giveBack(reader);
-  }
 }
 
 /** Removes what `fid` was: by its path, for the fid itself ended with the request. */

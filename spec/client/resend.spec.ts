@@ -296,6 +296,74 @@ describe('what is appended', () => {
     await noneLeft();
   });
 
+  /** Of two appends in flight the server does the one, and its answer is lost. */
+  function loseOneOfTwo(done: 'first' | 'second'): void {
+    let asked = 0;
+    saboteur = {
+      request: ({ name }) => (name === 'Twrite' && (++asked === 1) !== (done === 'first') ? 'swallow' : undefined),
+      reply: (_, { name }) => {
+        if (name !== 'Twrite') return undefined;
+        saboteur = undefined;
+        return 'close';
+      },
+    };
+  }
+
+  it.each([
+    ['one fid', 'first'],
+    ['one fid', 'second'],
+    ['two fids', 'first'],
+    ['two fids', 'second'],
+  ] as const)('twice at once through %s is there twice, where the server did only the %s', async (through, done) => {
+    const [log] = await appending();
+    const other = through === 'one fid' ? log : await client.root.walk(['log']);
+    if (other !== log) await other.open(L_O_RDWR | L_O_APPEND);
+    loseOneOfTwo(done);
+    expect(await Promise.all([log.write(Buffer.from('mine,'), 0), other.write(Buffer.from('mine,'), 0)])).toEqual([5, 5]);
+    expect(await content('log')).toBe('same,mine,mine,');
+  });
+
+  it('is not taken for a part of another that was under way with it', async () => {
+    const [log] = await appending();
+    loseOneOfTwo('first');
+    await Promise.all([log.write(Buffer.from('it is mine,'), 0), log.write(Buffer.from('mine,'), 0)]);
+    expect(await content('log')).toBe('same,it is mine,mine,');
+  });
+
+  it('is not taken for one of those before it that were under way together', async () => {
+    const [log] = await appending();
+    await Promise.all([log.write(Buffer.from('mine,'), 0), log.write(Buffer.from('mine,'), 0)]);
+    lose('request', 'Twrite');
+    await log.write(Buffer.from('mine,'), 0);
+    expect(await content('log')).toBe('same,mine,mine,mine,');
+  });
+
+  it('to a file that has been cut off since is never there twice: what cannot be known is EIO', async () => {
+    const [log, theirs] = await appending();
+    await log.write(Buffer.from('long enough,'), 0);
+    const cutOff = () => theirs.setattr({ size: 0 });
+    await cutOff();
+    lose('reply', 'Twrite');
+    await expect(log.write(Buffer.from('mine,'), 0)).rejects.toMatchObject({ code: 'EIO' });
+    expect(await content('log')).toBe('mine,');
+    // Where the end was is asked for anew.
+    lose('reply', 'Twrite');
+    expect(await log.write(Buffer.from('more,'), 0)).toBe(5);
+    await cutOff();
+    lose('request', 'Twrite');
+    expect(await log.write(Buffer.from('last,'), 0)).toBe(5);
+    expect(await content('log')).toBe('last,');
+  });
+
+  it('to a file that was cut off through the same fid is found', async () => {
+    const [log] = await appending();
+    await log.write(Buffer.from('long enough,'), 0);
+    await log.setattr({ size: 0 });
+    lose('reply', 'Twrite');
+    expect(await log.write(Buffer.from('mine,'), 0)).toBe(5);
+    expect(await content('log')).toBe('mine,');
+  });
+
   it('is found behind much that others have appended since', async () => {
     const [log, theirs] = await appending();
     const much = 600 * 1024;
