@@ -5,7 +5,10 @@ import type { Fid } from './fid.js';
 export interface RequestOptions {
   /** Gives the request up: AbortError at once, Tflush to the server. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds before the request is given up with ETIMEDOUT; 0: never. Default: the client's. */
+  /**
+   * Milliseconds before the request is given up with ETIMEDOUT; 0: never. Default: the client's. The time that it waits for its turn while answers to others
+   * keep coming does not count.
+   */
   timeout?: number | undefined;
 }
 

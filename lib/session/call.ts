@@ -6,7 +6,10 @@ export type Done<N extends TName> = (error: Error | undefined, reply: Reply<N> |
 export interface CallOptions<N extends TName = TName> {
   /** Gives the request up: AbortError at once, Tflush to the server. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds before the request is given up with ETIMEDOUT; 0: never. Default: the session's. */
+  /**
+   * Milliseconds before the request is given up with ETIMEDOUT; 0: never. Default: the session's. Counted from the call; while others have all tags, anew with
+   * each answer to one of them; and anew once it is sent.
+   */
   timeout?: number | undefined;
   /**
    * For Tread and Treaddir: takes the data, at least as many bytes as are asked for. The reply's `data` is then a view of it. It

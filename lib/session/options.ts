@@ -8,7 +8,10 @@ export interface SessionOptions {
   version?: Dialect | undefined;
   /** Requests in flight at most; more wait for a tag. Default: 256. */
   window?: number | undefined;
-  /** Milliseconds a request may take before it is flushed and fails with ETIMEDOUT; 0: for ever. Default: 0. */
+  /**
+   * Milliseconds a request may take before it is flushed and fails with ETIMEDOUT; 0: for ever. Default: 0. The time that it waits for a tag while answers to
+   * others keep coming does not count.
+   */
   timeout?: number | undefined;
   /** Ends the attempt to begin. */
   signal?: AbortSignal | undefined;

@@ -34,6 +34,9 @@ const VERSION_TIMEOUT = 30_000;
  *                              abort, time-out: done(error) ──► flushing ──► Rflush or the reply itself: late(…)
  * ```
  *
+ * Who waits for a tag has its time-out counted from the last progress of those before it: a long queue that moves is none to give up, one behind requests that
+ * are never answered is.
+ *
  * A tag is reused only after its reply, or after the Rflush for it. A reply that comes before the Rflush counts: the request was done.
  */
 export class Session implements Receiver, FrameHandler {
@@ -47,6 +50,10 @@ export class Session implements Receiver, FrameHandler {
   #lost: Error | undefined;
   #ending: Promise<void> | undefined;
   #backlogged = false;
+  /** Answers, and requests that got a tag after they had waited for one: how many when that was last looked at, and when there were more than before. */
+  #moves = 0;
+  #movesSeen = 0;
+  #movedAt = 0;
   readonly #deadlines = new Deadlines((now) => this.#endOverdue(now));
   readonly #closedCallbacks: ((error: Error | undefined) => void)[] = [];
   #answered = 0;
@@ -209,16 +216,23 @@ export class Session implements Receiver, FrameHandler {
         queueMicrotask(() => this.#finish(call, new ErrnoError('ENOBUFS', { syscall: name }), undefined));
         return;
       }
+      const patience = this.#patience(call);
+      if (patience > 0) call.deadline = this.#deadlines.within(patience);
       this.#tags.wait(call as unknown as Call, body);
       return;
     }
     this.#start(call, body);
   }
 
+  /** Milliseconds, 0 for any number. */
+  #patience({ options }: Pick<Call, 'options'>): number {
+    return options?.timeout ?? this.#timeout;
+  }
+
   #start<N extends TName>(call: Call<N>, body: Body<N>): void {
     const { tag } = call;
-    const timeout = call.options?.timeout ?? this.#timeout;
-    if (timeout > 0) call.deadline = this.#deadlines.within(timeout);
+    const patience = this.#patience(call);
+    if (patience > 0) call.deadline = this.#deadlines.within(patience);
     try {
       this.#send(partsOf(call, this.#codec, this.#msize, body));
     } catch (error) {
@@ -243,6 +257,7 @@ export class Session implements Receiver, FrameHandler {
     while (!this.#backlogged) {
       const next = this.#tags.next();
       if (next === undefined) return;
+      this.#moves++;
       this.#start(next.call, next.body);
     }
   }
@@ -293,6 +308,7 @@ export class Session implements Receiver, FrameHandler {
     if (call === undefined || call.finished) throw new ProtocolError(`a reply to tag ${tagOf(head)}, which is free`, 'tag', 5);
     if (trace.enabled) trace('← %s tag %d data %d bytes', call.name === 'Tread' ? 'Rread' : 'Rreaddir', call.tag, payload.length);
     if (!call.flushing) this.#tags.release(call.tag);
+    this.#moves++;
     this.#finish(call, undefined, { data: payload } as Reply<TName>);
     this.#startWaiting();
   }
@@ -318,6 +334,8 @@ export class Session implements Receiver, FrameHandler {
     }
     if (tag === NOTAG) this.#tags.special = undefined;
     else if (!call.flushing) this.#tags.release(tag);
+    // A server answers Tflush however long all others wait.
+    if (call.name !== 'Tflush') this.#moves++;
     this.#finish(call, error, reply);
     this.#startWaiting();
   }
@@ -377,7 +395,7 @@ export class Session implements Receiver, FrameHandler {
       this.#finish(call, error, undefined);
       this.#startWaiting();
     };
-    this.#sendFlush(call.tag, call.options?.timeout ?? this.#timeout, done);
+    this.#sendFlush(call.tag, this.#patience(call), done);
   }
 
   /** A Tflush may use a tag beyond the window: it is what makes room there. `patience`: milliseconds, 0 for any number. */
@@ -408,7 +426,22 @@ export class Session implements Receiver, FrameHandler {
       if (call.name === 'Tflush') this.#transport.destroy(timedOut(call.name));
       else this.#giveUp(call, timedOut(call.name));
     }
-    return pending;
+    return this.#endWaiting(now) || pending;
+  }
+
+  /** The same for those that wait for a tag. */
+  #endWaiting(now: number): boolean {
+    if (this.#tags.waiting === 0) return false;
+    if (this.#moves !== this.#movesSeen) {
+      this.#movesSeen = this.#moves;
+      this.#movedAt = now;
+      return true;
+    }
+    const overdue = this.#tags.withdraw(
+      (call) => call.deadline > 0 && Math.max(call.deadline, this.#movedAt + this.#patience(call)) <= now,
+    );
+    for (const call of overdue) this.#finish(call, timedOut(call.name), undefined);
+    return this.#tags.waiting > 0;
   }
 
   /**

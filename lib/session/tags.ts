@@ -91,6 +91,22 @@ export class Tags {
     if (this.#used === 0 && this.waiting === 0) this.#becomeIdle();
   }
 
+  /** Those that do not wait any more, as `over` says so. */
+  withdraw(over: (call: Call) => boolean): Call[] {
+    const gone: Call[] = [];
+    let left = 0;
+    for (let at = this.#head; at < this.#queue.length; at++) {
+      const waiting = this.#queue[at];
+      if (waiting === undefined) continue;
+      if (over(waiting.call)) gone.push(waiting.call);
+      else this.#queue[left++] = waiting;
+    }
+    this.#queue.length = left;
+    this.#head = 0;
+    if (this.#used === 0 && left === 0) this.#becomeIdle();
+    return gone;
+  }
+
   /** Those in flight. */
   *calls(): IterableIterator<Call> {
     for (const call of this.#calls) if (call !== undefined) yield call;

@@ -413,6 +413,55 @@ describe('a request that is given up', () => {
   });
 });
 
+describe('a request that waits for a tag', () => {
+  it.each([
+    [undefined, 40],
+    [40, undefined],
+    [10_000, 40],
+  ])(
+    'behind what is not answered fails with ETIMEDOUT, and nobody hears of it (session: %s ms, request: %s ms)',
+    async (ofSession, own) => {
+      const [session, peer] = await open({ window: 2, timeout: ofSession });
+      const endless = [1, 2].map((fid) => session.request('Tclunk', { fid }, { timeout: 0 }));
+      const tags = [await peer.next('Tclunk'), await peer.next('Tclunk')].map(({ tag }) => tag);
+      const last = session.request('Tclunk', { fid: 4 }, { timeout: 0 });
+      const given = await Promise.allSettled([3, 3].map((fid) => session.request('Tclunk', { fid }, { timeout: own })));
+      expect(given).toEqual(Array.from(given, () => ({ status: 'rejected', reason: expect.objectContaining({ code: 'ETIMEDOUT' }) })));
+      expect(session.counters).toMatchObject({ inFlight: 2, waiting: 1 });
+      for (const tag of tags) peer.answer(tag, 'Rclunk', {});
+      const { tag, body } = await peer.next('Tclunk');
+      expect(body).toEqual({ fid: 4 });
+      peer.answer(tag, 'Rclunk', {});
+      await Promise.all([...endless, last]);
+      expect(peer.messages).toEqual([]);
+    },
+  );
+
+  it('has its time from when the last one before it had its turn, or was answered', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    try {
+      const [session, peer] = await open({ window: 1, timeout: 100 });
+      const requests = [1, 2, 3, 4, 5, 6].map((fid) => session.request('Tclunk', { fid }));
+      const settled = Promise.allSettled(requests);
+      /** So much time passes, and what is overdue then is looked for. */
+      const pass = async (milliseconds: number): Promise<void> => {
+        vi.advanceTimersByTime(milliseconds);
+        await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      };
+      for (let count = 0; count < 5; count++) {
+        const { tag } = await peer.next('Tclunk');
+        await pass(80);
+        peer.answer(tag, 'Rclunk', {});
+      }
+      expect((await peer.next('Tclunk')).body).toEqual({ fid: 6 });
+      await pass(200);
+      expect((await settled).map(({ status }) => status)).toEqual([...Array(5).fill('fulfilled'), 'rejected']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
 it.runIf(process.platform === 'linux')(
   'a reply that came in time counts, though the process stood still until it was too late',
   async () => {
