@@ -1,6 +1,7 @@
 import { AT_REMOVEDIR, DT_DIR, GETATTR_BASIC, L_O_APPEND, QTDIR } from '../protocol/constants.js';
 import { ProtocolError } from '../protocol/error.js';
 import type { Attributes, DirectoryEntry, FileSystemStatistics, LockRange, Qid } from '../protocol/types.js';
+import { besideOthers } from './appending.js';
 import type { Attachment, Client } from './client.js';
 import { Cookies } from './cookies.js';
 import { LockBook } from './lockbook.js';
@@ -204,7 +205,7 @@ export class Fid {
     if (this.#end === undefined && offset === 0) this.#end = (await this.client.verbs.getattr(this, GETATTR_BASIC, options)).size;
     const from = Math.max(offset, this.#end ?? 0);
     try {
-      const count = await writeSplit(this, data, from, true, options);
+      const count = await besideOthers(this, data, () => writeSplit(this, data, from, true, options));
       // Of several at a time each one moves it, unless the caller knew better.
       this.#end = offset === 0 ? (this.#end ?? from) + count : Math.max(this.#end ?? 0, from + count);
       return count;

@@ -338,6 +338,25 @@ describe('what is appended', () => {
     expect(await content('log')).toBe('same,mine,mine,mine,');
   });
 
+  it.each(['one fid', 'two fids'])('is not taken for one that was answered while it was under way, through %s', async (through) => {
+    const [log] = await appending();
+    const other = through === 'one fid' ? log : await client.root.walk(['log']);
+    if (other !== log) await other.open(L_O_RDWR | L_O_APPEND);
+    let asked = 0;
+    let first: Promise<unknown> | undefined;
+    saboteur = {
+      request: ({ name }) => {
+        if (name !== 'Twrite' || ++asked === 1) return undefined;
+        saboteur = undefined;
+        void first?.then(cut);
+        return 'swallow';
+      },
+    };
+    first = log.write(Buffer.from('mine,'), 0);
+    await Promise.all([first, other.write(Buffer.from('mine,'), 0)]);
+    expect(await content('log')).toBe('same,mine,mine,');
+  });
+
   it('to a file that has been cut off since is never there twice: what cannot be known is EIO', async () => {
     const [log, theirs] = await appending();
     await log.write(Buffer.from('long enough,'), 0);
