@@ -61,7 +61,7 @@ export class Bridge {
   constructor(client: Client, options: BridgeOptions) {
     this.client = client;
     this.options = options;
-    this.tree = new Tree(client, options.access);
+    this.tree = new Tree(client, options.access, options.entryTimeout);
     this.ordered = new Ordered(client);
     this.backings = new Backings(this.ordered);
     this.ahead = new LookAhead(this);

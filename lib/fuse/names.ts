@@ -33,6 +33,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
    */
   async function changing<T>(parent: Node, request: Request, change: () => Promise<T>): Promise<T> {
     bridge.changed(parent);
+    bridge.looked.acts(request.pid);
     const done = change();
     if (!ordered.kept) await done;
     const pin = options.permissions ? tree.held(parent, tree.userOf(request)) : undefined;
@@ -240,6 +241,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       nodes.unlink(parent, name);
+      bridge.looked.missed(request.pid);
       return negativeEntry(options.negativeTimeout);
     }
     try {
@@ -260,7 +262,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const user = tree.userOf(request);
       bridge.interest.lookedUp(parent);
       // A listing may be from before what made it stale.
-      const seen = bridge.looked.isAgain(request.pid) ? undefined : bridge.ahead.take(parent, name, user);
+      const seen = bridge.looked.looksAgain(request.pid) ? undefined : bridge.ahead.take(parent, name, user);
       const told = seen && bridge.listed(parent, name, seen, seen.at);
       return told ?? lookedUp(parent, name, user, request);
     },

@@ -47,7 +47,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
     if (handle !== undefined && handle.node === node && !node.mustBeWalkedTo) return use(handle.pin.fid, request.options);
     return bridge.with(node, request, use, true).catch((gone: unknown) => {
       const error = staleIfGone(gone);
-      if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid);
+      if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid, node);
       throw error;
     });
   }

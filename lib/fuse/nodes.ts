@@ -11,6 +11,8 @@ import type { Pin } from './pins.js';
 export interface Link {
   readonly parent: Node;
   readonly name: string;
+  /** Until when (performance.now) the kernel may believe it without asking. */
+  until: number;
 }
 
 /** What was seen of a regular file when its pages began to be cached. */
@@ -46,7 +48,10 @@ export class Node {
   size = 0;
   sec = 0;
   nsec = 0;
+  /** The one that the kernel was told last is the last. */
   readonly links: Link[] = [];
+  /** Names that led to it when the kernel was last told of them, and have been found not to. */
+  former: Link[] | undefined;
   children: Map<string, Node> | undefined;
   /** Unopened fids by user. */
   pins: Map<number, Pin> | undefined;
@@ -109,6 +114,8 @@ export class Node {
 
 /** Deeper than any path the kernel passes: a tree that claims to be deeper goes in circles. */
 const MAX_DEPTH = 4096;
+/** The kernel begins to count when it has the answer: so much later at most, in ms. */
+const ON_ITS_WAY = 100;
 
 /** The nodes of a mount: by the kernel's id, and by qid, so that two names of one file are one inode. */
 export class Nodes {
@@ -116,9 +123,12 @@ export class Nodes {
   readonly #byId = new Map<number, Node>();
   /** By qid.type, then qid.path: pairs make no key. */
   readonly #byQid = new Map<number, Map<bigint, Node>>();
+  readonly #believed: number;
   #next = ROOT_ID + 1;
 
-  constructor(root: Qid) {
+  /** `believed`: how long the kernel believes a name, in ms. */
+  constructor(root: Qid, believed = 0) {
+    this.#believed = believed === 0 ? 0 : believed + ON_ITS_WAY;
     this.root = new Node(ROOT_ID, root);
     this.root.lookups = Number.POSITIVE_INFINITY;
     this.root.mode = S_IFDIR;
@@ -184,10 +194,42 @@ export class Nodes {
   link(node: Node, parent: Node, name: string): void {
     parent.children ??= new Map();
     const before = parent.children.get(name);
-    if (before === node) return;
+    const until = performance.now() + this.#believed;
+    if (before === node && node.links.length === 1) {
+      for (const link of node.links) link.until = until;
+      return;
+    }
     if (before !== undefined) this.unlink(parent, name);
     parent.children.set(name, node);
-    node.links.push({ parent, name });
+    node.links.push({ parent, name, until });
+  }
+
+  /** A name was found not to lead to its node any more, which the kernel has not been told. */
+  moved(node: Node, link: Link): void {
+    this.unlink(link.parent, link.name);
+    if (link.until > performance.now()) node.former = [...(this.#believedFormer(node) ?? []), link];
+  }
+
+  /** Whether the kernel, where it goes by what it believes, may come to a node by a name that does not lead there any more. */
+  isMistakable(node: Node): boolean {
+    if (node.former === undefined) return false;
+    node.former = this.#believedFormer(node);
+    return node.former !== undefined;
+  }
+
+  #believedFormer(node: Node): Link[] | undefined {
+    const now = performance.now();
+    // What the kernel was told of a name since is what it believes.
+    const former = node.former?.filter(({ parent, name, until }) => until > now && !parent.children?.has(name));
+    return former?.length === 0 ? undefined : former;
+  }
+
+  /** The names by which the kernel, where it goes by what it believes, may come to a node: at least the newest, if there is any. */
+  believedNames(node: Node): readonly Link[] {
+    const { links } = node;
+    if (links.length < 2) return links;
+    const now = performance.now();
+    return links.filter((link, index) => index === links.length - 1 || link.until > now);
   }
 
   /** A name leads nowhere any more; gives the node that it led to. */

@@ -21,6 +21,7 @@ import { FileHandle } from './handles.js';
 import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_KILL_SUIDGID } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { OpenReply } from './kernel/structs.js';
+import { leadStill, namesBelieved } from './leads.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Link, Node } from './nodes.js';
 import type { BridgeOptions } from './options.js';
@@ -109,8 +110,13 @@ interface Opening {
   asked: Promise<number | undefined> | undefined;
 }
 
-/** What is looked at while a file is being opened: its attributes, and whether its name still leads to it. */
-type Look = 'nothing' | 'name' | 'attributes' | 'name and attributes';
+/** What is looked at while a file is being opened: its attributes, and which of its names still lead to it. */
+interface Look {
+  readonly attributes: boolean;
+  readonly names: readonly Link[];
+  /** It was looked up just now: the node's own fid is that file. */
+  readonly just: boolean;
+}
 
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
@@ -127,22 +133,23 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     const others = bridge.looked.isExpected(node) && node.pins?.has(user) === true;
     const link = node.links[node.links.length - 1];
     // What a name led to a second ago is not to be cut off, or written to, for what it leads to now.
-    const named = look === 'name' && link !== undefined;
+    const named = !look.attributes && !look.just && look.names.length > 0;
     const own = others || named ? undefined : tree.takeOwn(node, user);
     if (own === undefined && link !== undefined && (named || !others)) return byName(node, link, wire, look, size, user, request);
     const { pin, done } = own === undefined ? await bridge.clone(node, user, o, others) : { pin: own, done: undefined };
     let asked: Opening['asked'];
     try {
+      const leading = look.names.length === 0 ? undefined : leadStill(bridge, node, look.names, user, request);
+      if ((wire & L_O_TRUNC) !== 0) await leading;
       const opening = pin.fid.open(wire, o);
       asked = backings.ask(node, pin.fid, o);
-      if (look === 'nothing' || look === 'name') {
+      if (!look.attributes) {
         const prefetch =
           asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(pin.fid, size, bridge.buffers);
-        await opening;
+        await (leading === undefined ? opening : ended([opening, leading]));
         return { pin, attributes: undefined, prefetch, asked };
       }
       // The fid is there already, so none of them waits for another.
-      const leading = look === 'attributes' ? undefined : leadsStill(node, user, request);
       const [, attributes] = await ended([opening, pin.fid.getattr(WANTED, o), leading]);
       return { pin, attributes, prefetch: undefined, asked };
     } catch (error) {
@@ -157,7 +164,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
   /** The same for a node without a fid: walking there by its name says by itself whether that still leads there. */
   async function byName(
     node: Node,
-    { parent, name }: Link,
+    link: Link,
     wire: number,
     look: Look,
     size: number | undefined,
@@ -165,7 +172,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     request: Request,
   ): Promise<Opening> {
     const o = request.options;
-    const compares = look === 'attributes' || look === 'name and attributes';
+    const { parent, name } = link;
     const from = tree.held(parent, user) ?? (await tree.reach(parent, user, o));
     const { fid, done } = ordered.walk(from.fid, name, o);
     from.drop();
@@ -173,14 +180,16 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     let made = false;
     let asked: Opening['asked'];
     try {
-      const walked = done.then(() => {
+      const walking = done.then(() => {
         made = true;
         if (!node.is(fid.qid)) throw new ErrnoError('ESTALE');
       });
+      const others = look.names.length > 1 ? look.names.filter((each) => each !== link) : undefined;
+      const walked = others === undefined ? walking : ended([walking, leadStill(bridge, node, others, user, request)]);
       // The kernel has looked whether the caller may write to the file that it means: no other is cut off.
       if (!ordered.kept || (wire & L_O_TRUNC) !== 0) await walked;
       const opening = fid.open(wire, o);
-      const looking = compares ? fid.getattr(WANTED, o) : undefined;
+      const looking = look.attributes ? fid.getattr(WANTED, o) : undefined;
       asked = backings.ask(node, fid, o);
       const prefetch = asked !== undefined || size === undefined || !ordered.kept ? undefined : new Prefetch(fid, size, bridge.buffers);
       const [, , attributes] = await ended([walked, opening, looking]);
@@ -189,22 +198,6 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       backings.drop(asked);
       if (made) pin.end();
       throw staleIfGone(error);
-    }
-  }
-
-  /** Whether the name still leads to the node; what walks there to see it becomes the node's next fid. ESTALE makes the kernel look itself. */
-  async function leadsStill(node: Node, user: number, request: Request): Promise<void> {
-    const link = node.links[node.links.length - 1];
-    if (link === undefined) return;
-    const parent = await tree.reach(link.parent, user, request.options);
-    try {
-      const fid = await parent.fid.walk([link.name], request.options);
-      const same = node.is(fid.qid);
-      if (same && nodes.has(node.id)) tree.keep(node, user, fid);
-      else tree.clunker.give(fid);
-      if (!same) throw new ErrnoError('ESTALE');
-    } finally {
-      parent.drop();
     }
   }
 
@@ -232,17 +225,17 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       if (node.behind?.busy) await node.behind.idle(request.signal);
       const just = bridge.looked.takeLookup(request.pid, node);
       const compares = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just?.attributes === undefined;
-      // Who has just looked it up means that file, whatever the name leads to by now.
-      const named = just === undefined && !loose;
-      const look = compares ? (named ? 'name and attributes' : 'attributes') : named ? 'name' : 'nothing';
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
       // What is cached and may still be good is not read.
       const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;
+      let look: Look = { attributes: compares, names: [], just: just !== undefined };
       let result: Opening;
       try {
+        // Who has just looked it up means that file, whatever the name leads to by now.
+        look = { attributes: compares, names: namesBelieved(bridge, node, just, request), just: just !== undefined };
         result = await opened(node, wire, look, size, user, request);
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid);
+        if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid, node);
         // Write-back wants to read as well; who may only write can do without.
         if (!loose || (error as NodeJS.ErrnoException).code !== 'EACCES' || (flags & L_O_ACCMODE) !== L_O_WRONLY) throw error;
         wire = (wire & ~L_O_ACCMODE) | L_O_WRONLY;
@@ -253,7 +246,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         // The name got another file while this one was being opened by it.
         backings.drop(result.asked);
         pin.end();
-        bridge.looked.stale(request.pid);
+        bridge.looked.stale(request.pid, node);
         throw new ErrnoError('ESTALE', { syscall: 'Tlopen' });
       }
       try {

@@ -34,10 +34,11 @@ export class Tree {
   /** Nodes that have pins, the longest unused first, roughly: a node moves to the end when a pin is made for it. */
   readonly #pinned = new Set<Node>();
 
-  constructor(client: Client, access: Access) {
+  /** `believed`: how long the kernel believes a name, in ms. */
+  constructor(client: Client, access: Access, believed: number) {
     this.client = client;
     this.#access = access;
-    this.nodes = new Nodes(client.root.qid);
+    this.nodes = new Nodes(client.root.qid, believed);
     const own = access === 'user' ? (process.geteuid?.() ?? 0) : SHARED;
     this.#rootPins.set(own, new Pin(client.root, this.clunker));
   }
@@ -280,7 +281,7 @@ export class Tree {
     const link = known?.links[known.links.length - 1];
     if (known === undefined || link === undefined) return this.nodes.add(qid);
     if (await this.#leadsTo(link.parent, link.name, qid, user, options)) return this.nodes.add(qid, true);
-    this.nodes.unlink(link.parent, link.name);
+    this.nodes.moved(known, link);
     if (!directory || (await this.#isStill(known, mtime, options))) return known;
     // What the kernel believes to be in the one that is gone must not be found in the other.
     this.nodes.orphan(known);

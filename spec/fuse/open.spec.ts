@@ -329,6 +329,79 @@ for (const ordered of [false, true])
       await world.release(moved.nodeid, fh);
     });
 
+for (const ordered of [false, true]) {
+  test(`a name that the kernel may still believe is not taken for the one under which the file has been found since; order kept: ${ordered}`, async () => {
+    let passed = 0;
+    const { now } = performance;
+    vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + passed);
+    await using world = await Kernelless.begin({}, ordered, false);
+    const { root } = world.client;
+    const { nodeid } = await world.lookup('f');
+    await root.renameat('f', root, 'x');
+    world.tree.writeFile('f', 'another');
+    expect((await world.lookup('x')).nodeid).toBe(nodeid);
+    for (const flags of [RDONLY, RDWR, WRONLY, WRONLY | APPEND, WRONLY | TRUNC])
+      await expect(world.open(nodeid, flags)).rejects.toMatchObject({ code: 'ESTALE' });
+    const reads = async (thread: number) => {
+      const { fh } = await world.open(nodeid, RDONLY, thread);
+      expect(await world.read(nodeid, fh)).toBe('content');
+      await world.release(nodeid, fh);
+    };
+    // Nor where its other name has just been looked up, maybe for something else.
+    await world.lookup('x', 9);
+    await expect(world.open(nodeid, WRONLY | TRUNC, 9)).rejects.toMatchObject({ code: 'ESTALE' });
+    // The kernel looks again where it went by a name; who comes by a descriptor has none to look up.
+    for (const looks of [true, false]) {
+      const thread = looks ? 11 : 13;
+      await expect(world.open(nodeid, RDONLY, thread)).rejects.toMatchObject({ code: 'ESTALE' });
+      if (looks) await world.lookup('x', thread);
+      await reads(thread);
+    }
+    // Who has looked in vain is told the next time as well.
+    await expect(world.open(nodeid, RDONLY, 15)).rejects.toMatchObject({ code: 'ESTALE' });
+    expect((await world.lookup('gone', 15)).nodeid).toBe(0);
+    await expect(world.open(nodeid, RDONLY, 15)).rejects.toMatchObject({ code: 'ESTALE' });
+    passed += 1500;
+    await reads(17);
+    await world.lookup('x');
+    // What the kernel has been told of the old name since then, it believes.
+    await root.renameat('x', root, 'y');
+    await world.lookup('y');
+    await expect(world.open(nodeid, RDONLY, 19)).rejects.toMatchObject({ code: 'ESTALE' });
+    world.tree.writeFile('x', 'a third');
+    await world.lookup('x');
+    await reads(21);
+  });
+
+  test(`each name of a file that the kernel may have come by is looked at, as long as it may; order kept: ${ordered}`, async () => {
+    let passed = 0;
+    const { now } = performance;
+    vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + passed);
+    await using world = await Kernelless.begin({}, ordered, false);
+    const { nodeid } = await world.lookup('f');
+    await world.ask('link', ROOT_ID, { oldNode: nodeid, name: 'l' });
+    for (const flags of [RDONLY, WRONLY]) await world.release(nodeid, (await world.open(nodeid, flags)).fh);
+    await world.client.root.unlinkat('f');
+    world.tree.writeFile('f', 'another');
+    for (const flags of [RDONLY, RDWR, WRONLY, WRONLY | APPEND, WRONLY | TRUNC])
+      await expect(world.open(nodeid, flags)).rejects.toMatchObject({ code: 'ESTALE' });
+    // The other name may have been looked up for something else.
+    for (const [flags, thread] of [
+      [WRONLY | TRUNC, 9],
+      [RDONLY, 11],
+    ] as const) {
+      await world.lookup('l', thread);
+      await expect(world.open(nodeid, flags, thread)).rejects.toMatchObject({ code: 'ESTALE' });
+    }
+    await world.lookup('l', 11);
+    const { fh } = await world.open(nodeid, RDONLY, 11);
+    expect(await world.read(nodeid, fh)).toBe('content');
+    await world.release(nodeid, fh);
+    passed += 1500;
+    await world.release(nodeid, (await world.open(nodeid, RDONLY)).fh);
+  });
+}
+
 test('who is told that a name leads elsewhere is not told where it led by a listing that is older', async () => {
   await using world = await Kernelless.begin({}, true);
   const { nodeid } = await world.lookup('f', 11);
