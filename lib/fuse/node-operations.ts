@@ -22,6 +22,7 @@ import {
 import type { Body } from './kernel/opcodes.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { AttrReply, StatxReply } from './kernel/structs.js';
+import { leadStill, namesBelieved } from './leads.js';
 import { assureItself, changeNameless, isNameless, namelessAttr } from './nameless.js';
 import type { Node } from './nodes.js';
 import { staleIfGone } from './tree.js';
@@ -50,6 +51,23 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid, node);
       throw error;
     });
+  }
+
+  /**
+   * truncate(2), which like open(2) is not to cut off what a name led to a second ago for what it leads to now. What else is changed without being open,
+   * is changed by a descriptor as well (fchmod, fsetxattr), which no ESTALE makes the kernel look again for.
+   */
+  async function assureNames(node: Node, request: Request): Promise<void> {
+    const { looked } = bridge;
+    const just = looked.takeLookup(request.pid, node);
+    // Without a name it is meant by a descriptor of it.
+    if (node.links.length === 0 && !nodes.isMistakable(node)) return;
+    try {
+      await leadStill(bridge, node, namesBelieved(bridge, node, just, request), tree.userOf(request), request);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESTALE') looked.stale(request.pid, node);
+      throw error;
+    }
   }
 
   /** `seen`: what somebody else has just been told of it. */
@@ -97,6 +115,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
       const node = nodes.get(request.nodeid);
       bridge.changed(node);
       if ((body.valid & FATTR_SIZE) !== 0 && !Number.isSafeInteger(body.size)) return EFBIG;
+      if ((body.valid & (FATTR_SIZE | FATTR_FH)) === FATTR_SIZE) await assureNames(node, request);
       const changed = withFile((body.valid & FATTR_FH) !== 0 ? body.fh : undefined, request, async (fid, o) => {
         const change = changeOf(body);
         if (change === undefined) return fid.getattr(GETATTR_BASIC, o);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Fid } from '../../lib/client/index.js';
-import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, OPEN_KILL_SUIDGID, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
+import { FATTR_FH, FATTR_SIZE, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, OPEN_KILL_SUIDGID, ROOT_ID } from '../../lib/fuse/kernel/constants.js';
 import { wireFlags } from '../../lib/fuse/open.js';
 import type { Attributes } from '../../lib/protocol/types.js';
 import { door } from '../support/gated.js';
@@ -399,6 +399,34 @@ for (const ordered of [false, true]) {
     await world.release(nodeid, fh);
     passed += 1500;
     await world.release(nodeid, (await world.open(nodeid, RDONLY)).fh);
+  });
+
+  test(`what others have moved away is not cut off by its old name without being opened; order kept: ${ordered}`, async () => {
+    await using world = await Kernelless.begin({}, ordered, false);
+    const { root } = world.client;
+    const { nodeid } = await world.lookup('f');
+    await root.renameat('f', root, 'x');
+    const cut = (thread: number, fh?: number) => {
+      const times = { atime: { sec: 0, nsec: 0 }, mtime: { sec: 0, nsec: 0 }, ctime: { sec: 0, nsec: 0 } };
+      const valid = FATTR_SIZE | (fh === undefined ? 0 : FATTR_FH);
+      const body = { valid, fh: fh ?? 0, size: 3, lockOwner: 0n, mode: 0, uid: 0, gid: 0, ...times };
+      return world.ask('setattr', nodeid, body, world.request(nodeid, thread));
+    };
+    await expect(cut(11)).rejects.toMatchObject({ code: 'ESTALE' });
+    world.tree.writeFile('f', 'another');
+    await expect(cut(21)).rejects.toMatchObject({ code: 'ESTALE' });
+    expect((await world.lookup('x')).attr.size).toBe('content'.length);
+    // It has been found since; the kernel may still have come by the old name.
+    await expect(cut(13)).rejects.toMatchObject({ code: 'ESTALE' });
+    await world.lookup('x', 13);
+    expect((await cut(13)).attr.size).toBe(3);
+    await expect(world.open(nodeid, RDWR, 15)).rejects.toMatchObject({ code: 'ESTALE' });
+    await world.lookup('x', 15);
+    const { fh } = await world.open(nodeid, RDWR, 15);
+    await root.renameat('x', root, 'y');
+    expect((await cut(15, fh)).attr.size).toBe(3);
+    await world.release(nodeid, fh);
+    expect((await world.lookup('f')).attr.size).toBe('another'.length);
   });
 }
 
