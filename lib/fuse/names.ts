@@ -2,10 +2,10 @@ import type { Fid, RequestOptions } from '../client/index.js';
 import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
-import type { Qid } from '../protocol/types.js';
+import type { Attributes, Qid } from '../protocol/types.js';
 import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
-import { RENAME_NOREPLACE } from './kernel/constants.js';
+import { FOPEN_KEEP_CACHE, RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
@@ -60,6 +60,30 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     node.gid = groupIn(parent, request);
     node.bareUntil = performance.now() + BARE;
     return node;
+  }
+
+  /** Whether what a Tlcreate gave was there before: others had made the name meanwhile. An inode that is open here is not used again. */
+  function isOlder(qid: Qid, { size, nlink }: Attributes): boolean {
+    return size > 0 || nlink > 1 || (nodes.find(qid)?.handles?.size ?? 0) > 0;
+  }
+
+  /** A name that was to be made leads to a file that was there before. What the kernel is to know of it. */
+  async function foundInstead(
+    parent: Node,
+    name: string,
+    node: Node,
+    fid: Fid,
+    attributes: Attributes,
+    request: Request,
+  ): Promise<Attributes> {
+    // It may have been cut off.
+    node.seen = undefined;
+    bridge.changed(node);
+    nodes.link(node, parent, name);
+    bridge.ahead.changedName(parent, name);
+    if (!node.behind?.missing(request.at)) return attributes;
+    await node.behind.idle(request.signal);
+    return fid.getattr(WANTED, request.options);
   }
 
   /** The mode of something new: less the umask, unless the directory has a default ACL, which takes its place (acl(5)). */
@@ -289,10 +313,13 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
             return seeing;
           });
         });
-        const node = made(parent, name, fid.qid, request);
-        const entry = bridge.entry(node, attributes, request.at);
+        const there = isOlder(fid.qid, attributes);
+        const node = there ? await tree.nodeFor(parent, name, fid.qid, attributes, false, user, o) : made(parent, name, fid.qid, request);
+        const latest = there ? await foundInstead(parent, name, node, fid, attributes, request) : attributes;
+        const entry = bridge.entry(node, latest, request.at);
         const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
-        return { entry, open: { fh, ...(await howToOpen(bridge, handle, asked, createFlags(bridge, wire))) } };
+        const how = createFlags(bridge, wire) & (there ? ~FOPEN_KEEP_CACHE : ~0);
+        return { entry, open: { fh, ...(await howToOpen(bridge, handle, asked, how)) } };
       } catch (error) {
         backings.drop(asked);
         // Without the walk's own error the reason would be a fid that nobody knows.

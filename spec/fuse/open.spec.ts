@@ -430,6 +430,31 @@ for (const ordered of [false, true]) {
   });
 }
 
+for (const ordered of [false, true])
+  for (const how of ['renamed', 'linked'] as const)
+    test(`what others have ${how} to a name just before it would have been made is the file that is open here; order kept: ${ordered}`, async () => {
+      await using world = await Kernelless.begin({}, ordered, false);
+      const { root } = world.client;
+      const { nodeid } = await world.lookup('f');
+      const { fh } = await world.open(nodeid, RDWR);
+      for (const [name, flags] of [
+        ['g', WRONLY | APPEND],
+        ['h', RDWR],
+        ['i', RDWR | TRUNC],
+      ] as const) {
+        await using fid = await root.walk([name === 'g' || how === 'linked' ? 'f' : name === 'h' ? 'g' : 'h']);
+        if (how === 'linked') await root.link(name, fid);
+        else await root.renameat(name === 'g' ? 'f' : name === 'h' ? 'g' : 'h', root, name);
+        const { entry, open } = await world.ask('create', ROOT_ID, { flags, mode: 0o644, umask: 0, openFlags: 0, name });
+        expect(entry).toMatchObject({ nodeid, attr: { size: (flags & TRUNC) === 0 ? 7 : 0 } });
+        // What is cached of it may be older.
+        expect(open.flags & FOPEN_KEEP_CACHE).toBe(0);
+        expect(await world.read(nodeid, fh)).toBe((flags & TRUNC) === 0 ? 'content' : '');
+        await world.release(nodeid, open.fh);
+      }
+      await world.release(nodeid, fh);
+    });
+
 test('who is told that a name leads elsewhere is not told where it led by a listing that is older', async () => {
   await using world = await Kernelless.begin({}, true);
   const { nodeid } = await world.lookup('f', 11);
