@@ -1,5 +1,5 @@
 /** Commands and mounts whose server is an enemy: nothing leads out of where they were told to work, and everything ends. */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ORDERED_XATTR } from '../../lib/protocol/constants.js';
 import { listen } from '../../lib/transport/index.js';
@@ -94,13 +94,21 @@ describe('file commands', () => {
       removals.push(name);
       return {};
     };
-    for (const command of [['mv'], ['cp', '-r'], ['sync', '--delete']]) {
+    const missing = [1, `ninep: ${address()}#/d/ghost: no such file or directory (ENOENT)\n`];
+    for (const command of [
+      ['cp', '-r'],
+      ['sync', '--delete'],
+    ]) {
       mkdirSync(at('to/d'), { recursive: true });
       writeFileSync(at('to/d/ghost'), 'a good copy');
       const { code, stderr } = await failing([...command, `${address()}#/d`, command[0] === 'sync' ? at('to/d') : at('to')]);
-      expect([code, stderr]).toEqual([1, `ninep: ${address()}#/d/ghost: no such file or directory (ENOENT)\n`]);
+      expect([code, stderr]).toEqual(missing);
       expect([removals, readFileSync(at('to/d/ghost'), 'utf8')]).toEqual([[], 'a good copy']);
     }
+    // It goes into no directory that has anything in it.
+    rmSync(at('to/d'), { recursive: true });
+    const { code, stderr } = await failing(['mv', `${address()}#/d`, at('to')]);
+    expect([code, stderr, removals]).toEqual([...missing, []]);
   });
 
   it('mv removes nothing that has changed since it was copied', async () => {
