@@ -12,6 +12,7 @@ import type { Call, CallOptions, Done } from './call.js';
 import { Deadlines } from './deadlines.js';
 import { bringsDescriptor, Descriptors } from './descriptors.js';
 import type { SessionOptions } from './options.js';
+import { Overdue } from './overdue.js';
 import { whileHeard } from './parting.js';
 import { answering, checkCount, errorIn, isReplyTo, replyIn } from './reply.js';
 import { partsOf } from './request.js';
@@ -34,9 +35,6 @@ const VERSION_TIMEOUT = 30_000;
  *                              abort, time-out: done(error) ──► flushing ──► Rflush or the reply itself: late(…)
  * ```
  *
- * Who waits for a tag has its time-out counted from the last progress of those before it: a long queue that moves is none to give up, one behind requests that
- * are never answered is.
- *
  * A tag is reused only after its reply, or after the Rflush for it. A reply that comes before the Rflush counts: the request was done.
  */
 export class Session implements Receiver, FrameHandler {
@@ -50,10 +48,7 @@ export class Session implements Receiver, FrameHandler {
   #lost: Error | undefined;
   #ending: Promise<void> | undefined;
   #backlogged = false;
-  /** Answers, and requests that got a tag after they had waited for one: how many when that was last looked at, and when there were more than before. */
-  #moves = 0;
-  #movesSeen = 0;
-  #movedAt = 0;
+  readonly #overdue: Overdue;
   readonly #deadlines = new Deadlines((now) => this.#endOverdue(now));
   readonly #closedCallbacks: ((error: Error | undefined) => void)[] = [];
   #answered = 0;
@@ -65,6 +60,7 @@ export class Session implements Receiver, FrameHandler {
     this.#descriptors = new Descriptors(transport);
     this.#timeout = timeout;
     this.#tags = new Tags(Math.max(1, Math.min(window, 32000)));
+    this.#overdue = new Overdue(this.#tags, (call) => this.#patience(call));
     // Until Rversion has said otherwise, nothing longer than it can come.
     this.#framer = new Framer(this, MIN_MSIZE);
     transport.start(this);
@@ -257,7 +253,7 @@ export class Session implements Receiver, FrameHandler {
     while (!this.#backlogged) {
       const next = this.#tags.next();
       if (next === undefined) return;
-      this.#moves++;
+      this.#overdue.moved();
       this.#start(next.call, next.body);
     }
   }
@@ -308,7 +304,7 @@ export class Session implements Receiver, FrameHandler {
     if (call === undefined || call.finished) throw new ProtocolError(`a reply to tag ${tagOf(head)}, which is free`, 'tag', 5);
     if (trace.enabled) trace('← %s tag %d data %d bytes', call.name === 'Tread' ? 'Rread' : 'Rreaddir', call.tag, payload.length);
     if (!call.flushing) this.#tags.release(call.tag);
-    this.#moves++;
+    this.#overdue.moved();
     this.#finish(call, undefined, { data: payload } as Reply<TName>);
     this.#startWaiting();
   }
@@ -335,7 +331,7 @@ export class Session implements Receiver, FrameHandler {
     if (tag === NOTAG) this.#tags.special = undefined;
     else if (!call.flushing) this.#tags.release(tag);
     // A server answers Tflush however long all others wait.
-    if (call.name !== 'Tflush') this.#moves++;
+    if (call.name !== 'Tflush') this.#overdue.moved();
     this.#finish(call, error, reply);
     this.#startWaiting();
   }
@@ -417,31 +413,14 @@ export class Session implements Receiver, FrameHandler {
 
   /** Gives up what has taken too long; tells whether anything else has a deadline. */
   #endOverdue(now: number): boolean {
-    let pending = false;
-    for (const call of this.#tags.calls()) {
-      if (call.deadline === 0 || call.flushing) continue;
-      pending = true;
-      if (call.deadline > now) continue;
+    const { calls, pending } = this.#overdue.inFlight(now);
+    for (const call of calls) {
       // A server that does not even answer Tflush is gone.
       if (call.name === 'Tflush') this.#transport.destroy(timedOut(call.name));
       else this.#giveUp(call, timedOut(call.name));
     }
-    return this.#endWaiting(now) || pending;
-  }
-
-  /** The same for those that wait for a tag. */
-  #endWaiting(now: number): boolean {
-    if (this.#tags.waiting === 0) return false;
-    if (this.#moves !== this.#movesSeen) {
-      this.#movesSeen = this.#moves;
-      this.#movedAt = now;
-      return true;
-    }
-    const overdue = this.#tags.withdraw(
-      (call) => call.deadline > 0 && Math.max(call.deadline, this.#movedAt + this.#patience(call)) <= now,
-    );
-    for (const call of overdue) this.#finish(call, timedOut(call.name), undefined);
-    return this.#tags.waiting > 0;
+    for (const call of this.#overdue.waiting(now)) this.#finish(call, timedOut(call.name), undefined);
+    return pending || this.#tags.waiting > 0;
   }
 
   /**
