@@ -299,7 +299,7 @@ requires('diod')('the file commands', () => {
       [['mv', at('/lines'), at('/none/x')], `${at('/lines')} -> ${at('/none/x')}: no such file or directory (ENOENT)`],
     ];
     const results = await ninepInTurn(lines.map(([args]) => args));
-    expect(results).toEqual(lines.map(([, told]) => ({ code: 1, stdout: '', stderr: `ninep: ${told}\n` })));
+    expect(results.map(({ code, stdout, stderr }) => [code, stdout, stderr])).toEqual(lines.map(([, told]) => [1, '', `ninep: ${told}\n`]));
   });
 
   it('says where it failed, and goes on', async () => {
