@@ -1,3 +1,4 @@
+import { NOTAG } from '../protocol/constants.js';
 import type { Reply, TName } from '../protocol/messages.js';
 
 /** Called once: with a reply, or with an error and no reply. */
@@ -62,4 +63,9 @@ export interface Call<N extends TName = TName> {
   /** Bytes asked for or sent, where the reply may not exceed that. */
   asked?: number;
   unwatch?: () => void;
+}
+
+/** A request that has neither a tag nor a deadline yet. */
+export function newCall<N extends TName>(name: N, done: Done<N>, options?: CallOptions<N>): Call<N> {
+  return { name, tag: NOTAG, done, into: options?.into, options, deadline: 0, flushing: false };
 }

@@ -8,7 +8,7 @@ import { type FrameHandler, Framer } from '../protocol/framer.js';
 import { type Body, messages, type Reply, type TName } from '../protocol/messages.js';
 import { abortError } from '../transport/error.js';
 import type { Receiver, Transport } from '../transport/transport.js';
-import type { Call, CallOptions, Done } from './call.js';
+import { type Call, type CallOptions, type Done, newCall } from './call.js';
 import { Deadlines } from './deadlines.js';
 import { bringsDescriptor, Descriptors } from './descriptors.js';
 import type { SessionOptions } from './options.js';
@@ -114,16 +114,7 @@ export class Session implements Receiver, FrameHandler {
         done(this.#lost, undefined);
         return;
       }
-      const call: Call<'Tversion'> = {
-        name: 'Tversion',
-        tag: NOTAG,
-        done,
-        into: undefined,
-        options: undefined,
-        deadline: 0,
-        flushing: false,
-      };
-      this.#tags.special = call as unknown as Call;
+      this.#tags.special = newCall('Tversion', done) as unknown as Call;
       this.#send([this.#codec.encode('Tversion', NOTAG, { msize, version })]);
     });
   }
@@ -205,7 +196,7 @@ export class Session implements Receiver, FrameHandler {
       });
       return;
     }
-    const call: Call<N> = { name, tag: NOTAG, done, into: options?.into, options, deadline: 0, flushing: false };
+    const call = newCall(name, done, options);
     if (signal !== undefined) this.#watch(call, signal);
     if (this.#backlogged || !this.#tags.take(call as unknown as Call)) {
       if (this.#tags.waiting >= MAX_WAITING) {
@@ -396,7 +387,7 @@ export class Session implements Receiver, FrameHandler {
 
   /** A Tflush may use a tag beyond the window: it is what makes room there. `patience`: milliseconds, 0 for any number. */
   #sendFlush(oldtag: number, patience: number, done: () => void): void {
-    const flush: Call<'Tflush'> = { name: 'Tflush', tag: NOTAG, done, into: undefined, options: undefined, deadline: 0, flushing: false };
+    const flush = newCall('Tflush', done);
     this.#tags.takeBeyond(flush as unknown as Call);
     if (patience > 0) flush.deadline = this.#deadlines.within(patience);
     if (trace.enabled) trace('→ Tflush tag %d oldtag %d', flush.tag, oldtag);
