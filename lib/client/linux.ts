@@ -20,6 +20,7 @@ import {
 } from '../protocol/constants.js';
 import { decodeEntries } from '../protocol/directory.js';
 import type { SetAttributes } from '../protocol/types.js';
+import { withLate } from '../session/call.js';
 import type { Fid } from './fid.js';
 import type { AttributeChange, RequestOptions, Verbs } from './verbs.js';
 
@@ -78,7 +79,7 @@ export const linux: Verbs = {
   },
 
   async rename(fid, directory, name, options, onRenamed) {
-    await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, { ...options, late: ifDone(onRenamed) });
+    await fid.client.request('Trename', { fid: fid.number, dfid: directory.number, name }, withLate(options, ifDone(onRenamed)));
   },
 
   async renameat(from, oldname, to, newname, options, onRenamed) {
@@ -86,7 +87,7 @@ export const linux: Verbs = {
     if (!lacking.has('Trenameat')) {
       try {
         const body = { olddirfid: from.number, oldname, newdirfid: to.number, newname };
-        await from.client.request('Trenameat', body, { ...options, late: ifDone(onRenamed) });
+        await from.client.request('Trenameat', body, withLate(options, ifDone(onRenamed)));
         return;
       } catch (error) {
         if (!isUnsupported(error)) throw error;

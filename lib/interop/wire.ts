@@ -2,7 +2,7 @@ import { Codec, type Message, tagOf, typeOf } from '../protocol/codec.js';
 import { DEFAULT_MSIZE, type Dialect, HEADER_SIZE, NOTAG, VERSION_L } from '../protocol/constants.js';
 import { u32At } from '../protocol/cursor.js';
 import { ConnectionLostError, ErrnoError, ProtocolError } from '../protocol/error.js';
-import { type Body, type MessageName, messagesU, type Reply, type TName } from '../protocol/messages.js';
+import { type Body, messagesU, type Reply, replyName, type TName } from '../protocol/messages.js';
 import { legacyErrno, type Receiver, type Transport } from '../session/index.js';
 import { Deviation, Unnumbered } from './outcome.js';
 
@@ -274,10 +274,6 @@ export function replyOf<N extends TName>(name: N, answer: Answer): Reply<N> {
     if (errno === undefined) throw new Unnumbered(legacyErrno(ename), { syscall: name }, { cause: ename });
     throw new ErrnoError(errno || 5, { syscall: name }, { cause: ename });
   }
-  if (answer.name !== wanted(name)) throw new Deviation(`${name} answered with ${answer.name}`);
+  if (answer.name !== replyName(name)) throw new Deviation(`${name} answered with ${answer.name}`);
   return answer.body as unknown as Reply<N>;
-}
-
-function wanted(name: TName): MessageName {
-  return `R${name.slice(1)}` as MessageName;
 }

@@ -1,5 +1,5 @@
 import { ProtocolError } from '../protocol/error.js';
-import type { Reply, TName } from '../protocol/messages.js';
+import { type Reply, replyName, type TName } from '../protocol/messages.js';
 import type { Transport } from '../transport/transport.js';
 import type { Call } from './call.js';
 
@@ -27,7 +27,7 @@ export class Descriptors {
     const fd = this.#transport.takeDescriptor?.();
     if (fd === undefined) {
       this.#vain++;
-      throw new ProtocolError('no descriptor came with it', `R${name.slice(1)}`, 0, EOPNOTSUPP);
+      throw new ProtocolError('no descriptor came with it', replyName(name), 0, EOPNOTSUPP);
     }
     this.#vain = 0;
     return fd;
