@@ -136,6 +136,10 @@ const setters: Readonly<Record<string, Setter>> = {
   low_latency: flag((mount) => {
     mount.lowLatency = true;
   }),
+  busy_poll: ({ mount }, value) => {
+    // In µs, as net.core.busy_poll has them.
+    mount.busyPoll = number('busy_poll', value);
+  },
   passthrough: ({ mount }, value) => {
     mount.passthrough = onOff(value);
   },

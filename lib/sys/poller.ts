@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+import { BusyPolling, Schedstat } from './busy.js';
 import { O_CLOEXEC, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll } from './io.js';
 import { check, declare, lazy, native } from './libc.js';
 
@@ -34,8 +36,15 @@ export interface Poller {
    * An error thrown by `ready` becomes an uncaught exception.
    */
   add(fd: number, events: number, ready: Ready): Registration;
+  /**
+   * Until what is returned is called, the thread asks for events again and again for `window` µs after each, instead of sleeping, while they follow one another; the
+   * rest of the loop goes on meanwhile. The longest window asked for counts. Nothing is done where there is only one processor.
+   */
+  busyPoll(window: number): () => void;
   /** Events since the thread began, for counters. */
   readonly rounds: number;
+  /** How often it has asked again instead of sleeping. */
+  readonly turns: number;
 }
 
 /** The poller of this thread. */
@@ -77,6 +86,40 @@ class LoopPoller implements Poller {
   #scheduled = false;
   /** Watches that libuv has stopped. */
   #stopped: Watch[] = [];
+  readonly #windows: number[] = [];
+  #schedstat: Schedstat | undefined;
+  #busy: BusyPolling | undefined;
+  #turns = 0;
+
+  get turns(): number {
+    return this.#turns + (this.#busy?.turns ?? 0);
+  }
+
+  busyPoll(window: number): () => void {
+    if (!(window > 0) || availableParallelism() < 2) return () => {};
+    this.#windows.push(window);
+    this.#resolveBusy();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#windows.splice(this.#windows.indexOf(window), 1);
+      this.#resolveBusy();
+    };
+  }
+
+  #resolveBusy(): void {
+    this.#turns = this.turns;
+    if (this.#windows.length === 0) {
+      this.#busy = undefined;
+      this.#schedstat?.close();
+      this.#schedstat = undefined;
+      return;
+    }
+    this.#schedstat ??= new Schedstat();
+    const schedstat = this.#schedstat;
+    this.#busy = new BusyPolling(Math.max(...this.#windows) / 1000, () => schedstat.read());
+  }
 
   add(fd: number, events: number, ready: Ready): Registration {
     if (!Number.isInteger(fd) || fd < 0) throw new RangeError(`not a descriptor: ${fd}`);
@@ -98,6 +141,7 @@ class LoopPoller implements Poller {
    */
   woken(): void {
     this.rounds++;
+    this.#busy?.event(performance.now());
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#settle);
@@ -108,7 +152,9 @@ class LoopPoller implements Poller {
   }
 
   readonly #settle = (): void => {
-    this.#scheduled = false;
+    // With an immediate to come the loop asks its backend without waiting.
+    this.#scheduled = this.#busy?.again(performance.now()) ?? false;
+    if (this.#scheduled) setImmediate(this.#settle);
     if (this.#stopped.length === 0) return;
     const stopped = this.#stopped;
     this.#stopped = [];

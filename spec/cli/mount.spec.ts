@@ -77,7 +77,7 @@ describe('-o', () => {
     const request = applied(
       'tcp://h/',
       'ro,noexec,nodev,nosuid,noatime,nosymfollow,sync',
-      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency,passthrough=off',
+      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency,busy_poll=50,passthrough=off',
     );
     expect(request.mount).toEqual({
       readonly: true,
@@ -93,6 +93,7 @@ describe('-o', () => {
       attrTimeout: 2500,
       birthTimes: true,
       lowLatency: true,
+      busyPoll: 50,
       passthrough: false,
     });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
@@ -104,12 +105,19 @@ describe('-o', () => {
     expect(() => applied('tcp://h/', 'remount,ro')).toThrow('-o remount: what is mounted stays as it is');
   });
 
-  it.each(['nonsense', 'msize', 'msize=many', 'cache=much', 'locks=some', 'allow_other=perhaps', 'passthrough=some', 'access=nobody'])(
-    'refuses %s',
-    (text) => {
-      expect(() => applied('tcp://h/', text)).toThrow(/./);
-    },
-  );
+  it.each([
+    'nonsense',
+    'msize',
+    'msize=many',
+    'cache=much',
+    'locks=some',
+    'allow_other=perhaps',
+    'passthrough=some',
+    'busy_poll=-1',
+    'access=nobody',
+  ])('refuses %s', (text) => {
+    expect(() => applied('tcp://h/', text)).toThrow(/./);
+  });
 });
 
 describe('SIGINT while connecting', () => {

@@ -2,9 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { type Mount, type MountOptions, mount, unmount } from '../../lib/fuse/index.js';
+import { poller } from '../../lib/sys/poller.js';
 import { node, run, shell } from '../support/child.js';
 import { Random } from '../support/random.js';
 import { isLinux, requires } from '../support/requires.js';
@@ -316,6 +318,22 @@ requires('mount')('a mount by root', () => {
     }
     await working;
     await expect.poll(held, { timeout: 20_000 }).toBe(false);
+  });
+
+  test('asks again rather than sleeps while there is much to do, unless told not to, and sleeps afterwards', { timeout }, async () => {
+    for (const busyPoll of [undefined, 0]) {
+      await using at = await mounted('passthrough', busyPoll === undefined ? {} : { busyPoll });
+      const before = poller().turns;
+      const working = shell('i=0; while [ $i -lt 1000 ]; do echo $i > "$1/f"; i=$((i+1)); done', [at.directory]);
+      if (busyPoll === undefined && availableParallelism() > 1)
+        await expect.poll(() => poller().turns, { interval: 5, timeout: 20_000 }).toBeGreaterThan(before);
+      await working;
+      if (busyPoll === 0) expect(poller().turns).toBe(before);
+      await at.mount.unmount();
+      const { turns } = poller();
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(poller().turns).toBe(turns);
+    }
   });
 
   test('has the kernel read ahead as far as it is told', { timeout }, async () => {

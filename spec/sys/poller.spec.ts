@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { close, EAGAIN, POLLHUP, POLLIN, POLLOUT, pipe, read, readv, setNonblocking, socketpair, write, writev } from '../../lib/sys/io.js';
@@ -88,6 +89,36 @@ test('a busy poller holds up neither timers, promises, immediates nor the thread
     }
     const child = spawn('true');
     expect((await once(child, 'exit'))[0]).toBe(0);
+    for (const watch of watches) watch.remove();
+  }));
+
+test('a thread that polls busily asks again between events that follow one another, and not once it is told to leave off', () =>
+  withPair(async (a, b) => {
+    const buffer = new Uint8Array(1);
+    let events = 0;
+    const watches = [a, b].map((fd) =>
+      poller().add(fd, POLLIN, () => {
+        events++;
+        if (read(fd, buffer) === 1) write(fd, buffer);
+      }),
+    );
+    /** For so many events more. */
+    const follow = async (count: number) => {
+      for (const end = events + count; events < end; ) await new Promise((resolve) => setImmediate(resolve));
+    };
+    write(a, Buffer.from('x'));
+    const before = poller().turns;
+    await follow(100);
+    expect(poller().turns).toBe(before);
+    const leaveOff = [poller().busyPoll(500), poller().busyPoll(20_000), poller().busyPoll(0)];
+    if (availableParallelism() > 1) while (poller().turns === before) await follow(10);
+    leaveOff[1]?.();
+    leaveOff[1]?.();
+    if (availableParallelism() > 1) for (const { turns } = poller(); poller().turns === turns; ) await follow(10);
+    for (const leave of leaveOff) leave();
+    const { turns } = poller();
+    await follow(100);
+    expect(poller().turns).toBe(turns);
     for (const watch of watches) watch.remove();
   }));
 
