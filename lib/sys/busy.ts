@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 /** So many events, each within the window of the one before, and the next one is likely to come within it too. */
 const ENOUGH = 4;
@@ -13,6 +14,8 @@ const OLD = 1000;
  * keep busy 0.4; beside one program that only computes 0.6, beside two 1.1, and up to 1.5 while V8 compiles.
  */
 const CROWDED = 0.6;
+/** With so many processors there is one each for a mount, its server, the program that uses it and V8's compiling. */
+const ENOUGH_FOR_ALL = 4;
 
 /** Nanoseconds that a thread has run, and that others needed a processor meanwhile. */
 export interface Scheduled {
@@ -71,14 +74,16 @@ export class BusyPolling {
 }
 
 /**
- * What the scheduler counts of the thread that calls (proc_pid_schedstat(5)): others are those for whom it waited although it could have run, and the threads of its own
- * process, on which V8 compiles: where processors are few, the work is done sooner if they may.
+ * What the scheduler counts of the thread that calls (proc_pid_schedstat(5)): others are those for whom it waited although it could have run and, where processors are few, the
+ * threads of its own process, on which V8 compiles: the work is done sooner if they may.
  */
 export class Schedstat {
   readonly #bytes = Buffer.alloc(128);
+  readonly #few: boolean;
   #fd: number | undefined;
 
-  constructor() {
+  constructor(processors = availableParallelism()) {
+    this.#few = processors < ENOUGH_FOR_ALL;
     try {
       this.#fd = openSync('/proc/thread-self/schedstat', 'r');
     } catch {
@@ -91,8 +96,13 @@ export class Schedstat {
     const count = readSync(this.#fd, this.#bytes, 0, this.#bytes.length, 0);
     const [first, waited] = this.#bytes.toString('latin1', 0, count).split(' ');
     const ran = Number(first);
+    return { ran, others: Number(waited) + (this.#few ? this.#otherThreads(ran) : 0) };
+  }
+
+  /** Nanoseconds that they have run. */
+  #otherThreads(ran: number): number {
     const { user, system } = process.cpuUsage();
-    return { ran, others: Number(waited) + (user + system) * 1000 - ran };
+    return (user + system) * 1000 - ran;
   }
 
   close(): void {

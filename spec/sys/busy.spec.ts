@@ -86,18 +86,24 @@ test('where the kernel does not tell, it is asked again', () => {
   expect(polling.again(100)).toBe(true);
 });
 
-test('what is read of the scheduler is what it tells of this thread', () => {
-  const schedstat = new Schedstat();
-  const told = () => Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]);
+test.each([2, 4])('what is read of the scheduler is what it tells of this thread, with %d processors', (processors) => {
+  const schedstat = new Schedstat(processors);
+  const told = () => readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ').map(Number);
   try {
-    const before = told();
+    const [ranBefore = 0, waitedBefore = 0] = told();
     const { ran = 0, others = 0 } = schedstat.read() ?? {};
-    const after = told();
-    expect(ran).toBeGreaterThanOrEqual(before);
-    expect(ran).toBeLessThanOrEqual(after);
     const { user, system } = process.cpuUsage();
-    const most = (user + system) * 1000 - ran + Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[1]);
-    expect(others).toBeLessThanOrEqual(most + 1000);
+    const [ranAfter = 0, waitedAfter = 0] = told();
+    expect(ran).toBeGreaterThanOrEqual(ranBefore);
+    expect(ran).toBeLessThanOrEqual(ranAfter);
+    if (processors === 4) {
+      expect(others).toBeGreaterThanOrEqual(waitedBefore);
+      expect(others).toBeLessThanOrEqual(waitedAfter);
+    } else {
+      // A process counts in µs.
+      expect(others).toBeLessThanOrEqual(waitedAfter + (user + system) * 1000 - ran + 1000);
+      expect(others).toBeGreaterThanOrEqual(waitedBefore - 1000);
+    }
   } finally {
     schedstat.close();
     schedstat.close();
