@@ -73,10 +73,23 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
   /** `seen`: what somebody else has just been told of it. */
   function seenOrAsked(node: Node, seen: Attributes | undefined, fh: number | undefined, request: Request): AttrReply | Promise<AttrReply> {
     if (seen !== undefined && node.is(seen.qid)) return bridge.attr(node, seen, 0);
-    return withFile(fh, request, async (fid, o) => bridge.attr(node, await fid.getattr(WANTED, o), request.at)).catch((error: unknown) => {
+    return withFile(fh, request, (fid, o) => asked(node, fid, o, request)).catch((error: unknown) => {
       if (isNameless(node, error)) return namelessAttr(node);
       throw error;
     });
+  }
+
+  /** Of an open file whose name another has got meanwhile, or none, a server whose fids are paths tells no more; whoever reads it goes on. */
+  async function asked(node: Node, fid: Fid, o: RequestOptions, request: Request): Promise<AttrReply> {
+    let attributes: Attributes;
+    try {
+      attributes = await fid.getattr(WANTED, o);
+    } catch (error) {
+      if (fid.opened !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return namelessAttr(node);
+      throw error;
+    }
+    if (fid.opened !== undefined && !node.is(attributes.qid)) return namelessAttr(node);
+    return bridge.attr(node, attributes, request.at);
   }
 
   async function statxAsked(node: Node, fh: number | undefined, request: Request): Promise<StatxReply | number> {

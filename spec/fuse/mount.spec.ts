@@ -194,6 +194,29 @@ $i" ]
       await run('python3', ['-c', OWN_WRITES, `${at.directory}/f`, '1500'], { timeout });
     });
 
+    test('who has a file open reads it to its end, though another replaces or removes it on the server', { timeout }, async () => {
+      await using at = await mounted(server, { attrTimeout: 0 });
+      const { stdout } = await node(
+        `import fs from 'node:fs';
+        const [directory, source] = process.argv.slice(1);
+        for (const how of ['replaced', 'removed']) {
+          fs.writeFileSync(source + '/f', 'x'.repeat(300000));
+          const fd = fs.openSync(directory + '/f', 'r');
+          const { ino } = fs.fstatSync(fd);
+          let content = Buffer.alloc(1000);
+          fs.readSync(fd, content, 0, 1000);
+          fs.writeFileSync(source + '/new', 'other');
+          if (how === 'replaced') fs.renameSync(source + '/new', source + '/f'); else fs.unlinkSync(source + '/f');
+          const after = fs.fstatSync(fd);
+          content = content.toString() + fs.readFileSync(fd, 'utf8');
+          fs.closeSync(fd);
+          console.log(how, after.ino === ino, after.size, content === 'x'.repeat(300000));
+        }`,
+        [at.directory, at.source],
+      );
+      expect(stdout).toBe('replaced true 300000 true\nremoved true 300000 true\n');
+    });
+
     test('an unchanged file is not read twice', { timeout }, async () => {
       await using at = await mounted(server);
       await shell(`head -c 1000000 /dev/zero > "$1/f"; touch -d @1000000000 "$1/f"; cat "$1/f" > /dev/null`, [at.directory]);
