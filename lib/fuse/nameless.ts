@@ -9,13 +9,26 @@ import type { Node } from './nodes.js';
 
 const S_IXGRP = 0o010;
 
+/** It leads nowhere, or to another file. */
+function isGone(error: unknown): boolean {
+  return error instanceof ErrnoError && (error.code === 'ESTALE' || error.code === 'ENOENT');
+}
+
 /**
  * A file whose last name is gone while somebody has it open, on a server whose fids are no more than paths (diod 1.0, QEMU before 10; interop: getattr.unlinked): reading and writing go on
  * there, but nobody can ask for its attributes any more. Only who has it open can see them, so what was last known of them, and
  * what is changed of them since, is kept here.
  */
 export function isNameless(node: Node, error: unknown): boolean {
-  return node.links.length === 0 && error instanceof ErrnoError && (error.code === 'ESTALE' || error.code === 'ENOENT');
+  return node.links.length === 0 && isGone(error);
+}
+
+/**
+ * The same of an open file that has been renamed, and must be walked to: another client has taken its name since, which shows only so. Who reads goes on. Who
+ * means it by that name looks again as soon as the kernel believes the name no longer.
+ */
+export function isReplaced(node: Node, error: unknown): boolean {
+  return node.strayed && (node.handles?.size ?? 0) > 0 && isGone(error);
 }
 
 /**

@@ -23,7 +23,7 @@ import type { Body } from './kernel/opcodes.js';
 import type { Operations, Request } from './kernel/request.js';
 import type { AttrReply, StatxReply } from './kernel/structs.js';
 import { leadStill, namesBelieved } from './leads.js';
-import { assureItself, changeNameless, isNameless, namelessAttr } from './nameless.js';
+import { assureItself, changeNameless, isNameless, isReplaced, namelessAttr } from './nameless.js';
 import type { Node } from './nodes.js';
 import { staleIfGone } from './tree.js';
 
@@ -74,7 +74,7 @@ export function nodeOperations(bridge: Bridge): Partial<Operations> {
   function seenOrAsked(node: Node, seen: Attributes | undefined, fh: number | undefined, request: Request): AttrReply | Promise<AttrReply> {
     if (seen !== undefined && node.is(seen.qid)) return bridge.attr(node, seen, 0);
     return withFile(fh, request, (fid, o) => asked(node, fid, o, request)).catch((error: unknown) => {
-      if (isNameless(node, error)) return namelessAttr(node);
+      if (isNameless(node, error) || isReplaced(node, error)) return namelessAttr(node);
       throw error;
     });
   }

@@ -199,14 +199,19 @@ $i" ]
       const { stdout } = await node(
         `import fs from 'node:fs';
         const [directory, source] = process.argv.slice(1);
-        for (const how of ['replaced', 'removed']) {
-          fs.writeFileSync(source + '/f', 'x'.repeat(300000));
+        for (const how of ['replaced', 'removed', 'renamed before', 'renamed, then removed']) {
+          if (how.startsWith('renamed')) {
+            fs.writeFileSync(directory + '/g', 'x'.repeat(300000));
+            fs.renameSync(directory + '/g', directory + '/f');
+          } else {
+            fs.writeFileSync(source + '/f', 'x'.repeat(300000));
+          }
           const fd = fs.openSync(directory + '/f', 'r');
           const { ino } = fs.fstatSync(fd);
           let content = Buffer.alloc(1000);
           fs.readSync(fd, content, 0, 1000);
           fs.writeFileSync(source + '/new', 'other');
-          if (how === 'replaced') fs.renameSync(source + '/new', source + '/f'); else fs.unlinkSync(source + '/f');
+          if (how.endsWith('removed')) fs.unlinkSync(source + '/f'); else fs.renameSync(source + '/new', source + '/f');
           const after = fs.fstatSync(fd);
           content = content.toString() + fs.readFileSync(fd, 'utf8');
           fs.closeSync(fd);
@@ -214,7 +219,9 @@ $i" ]
         }`,
         [at.directory, at.source],
       );
-      expect(stdout).toBe('replaced true 300000 true\nremoved true 300000 true\n');
+      expect(stdout.trimEnd().split('\n')).toEqual(
+        ['replaced', 'removed', 'renamed before', 'renamed, then removed'].map((how) => `${how} true 300000 true`),
+      );
     });
 
     test('an unchanged file is not read twice', { timeout }, async () => {
