@@ -350,7 +350,9 @@ requires('mount')('a mount by root', () => {
     await expect.poll(held, { timeout: 20_000 }).toBe(false);
   });
 
-  test('asks again rather than sleeps while there is much to do, unless told not to, and sleeps afterwards', { timeout }, async () => {
+  test('asks again rather than sleeps while there is much to do, unless told not to; the one before has left off', {
+    timeout,
+  }, async () => {
     for (const busyPoll of [undefined, 0]) {
       await using at = await mounted('passthrough', busyPoll === undefined ? {} : { busyPoll });
       const before = poller().turns;
@@ -359,10 +361,6 @@ requires('mount')('a mount by root', () => {
         await expect.poll(() => poller().turns, { interval: 5, timeout: 20_000 }).toBeGreaterThan(before);
       await working;
       if (busyPoll === 0) expect(poller().turns).toBe(before);
-      await at.mount.unmount();
-      const { turns } = poller();
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(poller().turns).toBe(turns);
     }
   });
 
