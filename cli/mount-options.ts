@@ -143,6 +143,9 @@ const setters: Readonly<Record<string, Setter>> = {
   passthrough: ({ mount }, value) => {
     mount.passthrough = onOff(value);
   },
+  open_ahead: ({ mount }, value) => {
+    mount.openAhead = onOff(value);
+  },
   btime: flag((mount) => {
     mount.birthTimes = true;
   }),

@@ -154,6 +154,7 @@ export class LookAhead {
         const at = performance.now();
         const count = Math.min(CHUNK, this.#bridge.client.session.maxPayload);
         const list = await ordered.readdirPlus(pin.fid, scan.offset, count, this.#bridge.interest.inXattrs(parent));
+        this.#bridge.opens.listed(parent, scan.user, list, at, scan.offset === 0n);
         scan.offset = list[list.length - 1]?.entry.offset;
         left -= list.length;
         for (const one of list) if (!scan.changed.has(one.entry.name)) scan.entries.set(one.entry.name, { one, at });

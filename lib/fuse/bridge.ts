@@ -20,6 +20,7 @@ import { nameOperations } from './names.js';
 import { nodeOperations } from './node-operations.js';
 import type { Node } from './nodes.js';
 import { openOperation } from './open.js';
+import { OpenAhead } from './open-ahead.js';
 import type { BridgeOptions } from './options.js';
 import { type Found, Ordered } from './ordered.js';
 import type { Pin } from './pins.js';
@@ -46,6 +47,7 @@ export class Bridge {
   readonly ordered: Ordered;
   readonly backings: Backings;
   readonly ahead: LookAhead;
+  readonly opens: OpenAhead;
   readonly locks: Locks;
   readonly operations: Operations;
   /** Drops what the kernel has of a node's attributes, at once; set by who has a kernel. */
@@ -65,6 +67,7 @@ export class Bridge {
     this.ordered = new Ordered(client);
     this.backings = new Backings(this.ordered);
     this.ahead = new LookAhead(this);
+    this.opens = new OpenAhead(this);
     this.locks = new Locks(this);
     this.operations = {
       ...nameOperations(this),
@@ -232,7 +235,7 @@ export class Bridge {
   /** Ends every fid and handle there is. */
   async close(): Promise<void> {
     this.#interrupts.stop();
-    const stopped = this.ahead.stop();
+    const stopped = Promise.all([this.ahead.stop(), this.opens.stop()]);
     for (const handle of this.files.values()) handle.end();
     for (const handle of this.directories.values()) handle.pin.end();
     await this.tree.close(stopped);

@@ -44,6 +44,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
       if (first !== undefined && first.length > 0 && still(handle)) {
         handle.ahead = first;
         handle.after = 0n;
+        bridge.opens.listed(handle.node, handle.user, first, handle.at, true);
         return first;
       }
       handle.ended = false;
@@ -67,6 +68,7 @@ export function directoryOperations(bridge: Bridge): Partial<Operations> {
   async function readOn(handle: DirectoryHandle, offset: bigint, plus: boolean, request: Request): Promise<readonly EntryPlus[]> {
     handle.at = performance.now();
     handle.ahead = await chunk(handle.pin.fid, handle.node, offset, plus, request.options);
+    if (plus) bridge.opens.listed(handle.node, handle.user, handle.ahead, handle.at, offset === 0n);
     handle.after = offset;
     handle.ended = handle.ahead.length === 0;
     return handle.ahead;

@@ -91,6 +91,12 @@ export interface MountOptions {
    */
   passthrough?: boolean;
   /**
+   * Where that is so, for whoever opens the files of a directory one after another to read them, the next ones are opened on the server meanwhile, up to 32, for a second at
+   * most: grep, tar and compilers get on at twice the speed. An open still tells no less than one that asks the server. That files are open that nobody has opened yet can be
+   * seen on the server's host (fcntl(2) leases, fanotify(7), lsof(8)). Default: true.
+   */
+  openAhead?: boolean;
+  /**
    * Files the kernel may know before it is asked to forget those that nobody uses; each takes about 1.2 KB of this process. Default: 200,000. Not with
    * `native`.
    */
@@ -110,6 +116,9 @@ export interface MountCounters {
   openDirectories: number;
   /** Files that are open and whose content the kernel reads and writes by itself (`passthrough`). */
   backed: number;
+  /** Files that are open on the server for who opens them next, and how many opens have been answered so (`openAhead`). */
+  openAhead: number;
+  foreseen: number;
 }
 
 /** A mounted tree, served by this process until it is unmounted. */
@@ -158,6 +167,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     ...timeouts(cache),
     locks: client.dialect === VERSION_L && !native ? (options.locks ?? 'remote') : 'local',
     writeBehind: cache === 'open' && !options.sync && (options.writeBehind ?? true),
+    openAhead: options.openAhead ?? true,
     permissions: (options.defaultPermissions ?? root) || posixAcl,
     acl: posixAcl,
     birthTimes: options.birthTimes ?? false,
@@ -294,7 +304,7 @@ class BridgedMount implements Mount {
   }
 
   counters(): MountCounters {
-    const { tree, files, directories, backings } = this.#bridge;
+    const { tree, files, directories, backings, opens } = this.#bridge;
     return {
       requests: this.#counts.requests(),
       pending: this.#counts.pending(),
@@ -303,6 +313,8 @@ class BridgedMount implements Mount {
       openFiles: files.size,
       openDirectories: directories.size,
       backed: backings.count,
+      openAhead: opens.count,
+      foreseen: opens.foreseen,
     };
   }
 

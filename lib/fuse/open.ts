@@ -24,6 +24,7 @@ import type { OpenReply } from './kernel/structs.js';
 import { leadStill, namesBelieved } from './leads.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Link, Node } from './nodes.js';
+import { end, holds } from './open-ahead.js';
 import type { BridgeOptions } from './options.js';
 import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
@@ -120,7 +121,7 @@ interface Look {
 
 /** OPEN. */
 export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
-  const { tree, options, ordered, backings } = bridge;
+  const { tree, options, ordered, backings, opens } = bridge;
   const { nodes } = tree;
 
   /**
@@ -201,6 +202,21 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     }
   }
 
+  /** A file that was opened ahead, if it is still what its name leads to, and unchanged. */
+  async function alreadyOpen(node: Node, user: number, request: Request): Promise<Opening | undefined> {
+    const there = opens.take(node, user);
+    if (there === undefined) return undefined;
+    const ready = there instanceof Promise ? await opens.arrived(there, request.signal) : there;
+    if (ready === undefined) return undefined;
+    const { pin, fd, attributes } = ready;
+    if (node.touchedAt < request.at && !nodes.isMistakable(node) && holds(ready)) {
+      opens.foreseen++;
+      return { pin, attributes, prefetch: undefined, asked: Promise.resolve(fd) };
+    }
+    end(ready);
+    return undefined;
+  }
+
   /** FOPEN_* for a file whose attributes were seen during the open. */
   function caching(node: Node, wire: number, attributes: Attributes | undefined): number {
     const noFlush = withoutFlush(options, wire);
@@ -226,6 +242,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const just = bridge.looked.takeLookup(request.pid, node);
       const compares = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just?.attributes === undefined;
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
+      const foreseen = reads && options.openAhead && wire === L_O_RDONLY;
       // What is cached and may still be good is not read.
       const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;
       let look: Look = { attributes: compares, names: [], just: just !== undefined };
@@ -233,7 +250,8 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       try {
         // Who has just looked it up means that file, whatever the name leads to by now.
         look = { attributes: compares, names: namesBelieved(bridge, node, just, request), just: just !== undefined };
-        result = await opened(node, wire, look, size, user, request);
+        const ready = foreseen ? await alreadyOpen(node, user, request) : undefined;
+        result = ready ?? (await opened(node, wire, look, size, user, request));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ESTALE') bridge.looked.stale(request.pid, node);
         // Write-back wants to read as well; who may only write can do without.
@@ -271,6 +289,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
         pin.end();
         throw error;
       }
+      if (foreseen) setImmediate(() => bridge.opens.opened(node, user));
       const { fh, handle } = handleFor(bridge, node, pin, user, wire, flags);
       const known = truncates ? undefined : (attributes ?? just?.attributes);
       const opening = await howToOpen(bridge, handle, result.asked, caching(node, wire, known));

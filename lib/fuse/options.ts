@@ -21,6 +21,8 @@ export interface BridgeOptions {
   locks: 'remote' | 'local';
   /** Writes are answered before the server has; a flush, an fsync and whoever looks wait for it, and get its errors. */
   writeBehind: boolean;
+  /** Files are opened ahead for whoever reads one after another (`OpenAhead`). */
+  openAhead: boolean;
   /** The kernel checks permissions, and so asks for a directory's attributes whenever they may have changed. */
   permissions: boolean;
   /** Files may have POSIX ACLs: the kernel leaves to us whether the umask counts. */

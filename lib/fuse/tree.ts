@@ -251,7 +251,7 @@ export class Tree {
   }
 
   /** Ends every fid, also those that come to be until `others` resolves. The client's root stays. */
-  async close(others: Promise<void>): Promise<void> {
+  async close(others: Promise<unknown>): Promise<void> {
     for (const node of this.nodes.values()) this.unpin(node);
     for (const pin of this.#rootPins.values()) if (pin.fid !== this.client.root) pin.end();
     this.#rootPins.clear();

@@ -77,7 +77,7 @@ describe('-o', () => {
     const request = applied(
       'tcp://h/',
       'ro,noexec,nodev,nosuid,noatime,nosymfollow,sync',
-      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency,busy_poll=50,passthrough=off',
+      'fsname=a\\,b,subtype=x,allow_other,attr_timeout=2.5,btime,low_latency,busy_poll=50,passthrough=off,open_ahead=off',
     );
     expect(request.mount).toEqual({
       readonly: true,
@@ -95,6 +95,7 @@ describe('-o', () => {
       lowLatency: true,
       busyPoll: 50,
       passthrough: false,
+      openAhead: false,
     });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);
@@ -113,6 +114,7 @@ describe('-o', () => {
     'locks=some',
     'allow_other=perhaps',
     'passthrough=some',
+    'open_ahead=perhaps',
     'busy_poll=-1',
     'access=nobody',
   ])('refuses %s', (text) => {

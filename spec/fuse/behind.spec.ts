@@ -45,6 +45,7 @@ beforeEach(async () => {
     access: 'any',
     locks: 'remote',
     writeBehind: true,
+    openAhead: true,
     permissions: false,
     acl: false,
     birthTimes: false,

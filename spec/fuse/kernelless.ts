@@ -42,6 +42,7 @@ export class Kernelless implements AsyncDisposable {
       access: 'any',
       locks: 'remote',
       writeBehind: false,
+      openAhead: true,
       permissions: false,
       acl: false,
       birthTimes: false,

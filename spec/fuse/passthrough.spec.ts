@@ -1,9 +1,6 @@
 /** Content that the kernel reads and writes by itself, through descriptors that the server passes. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { connect } from '../../lib/client/index.js';
 import { type MountOptions, mount } from '../../lib/fuse/index.js';
@@ -11,6 +8,7 @@ import { node, shell } from '../support/child.js';
 import { isLinux, requires } from '../support/requires.js';
 import { serve, startNinep } from '../support/servers/ninep.js';
 import { TemporaryDirectory } from '../support/temporary.js';
+import { holder } from './holder.js';
 import { type Mounted, mounted } from './mounted.js';
 
 /** Linux has had it since 6.9. */
@@ -18,32 +16,6 @@ const knows = isLinux(6, 9);
 const timeout = 120_000;
 
 const backed = (options: MountOptions = {}): Promise<Mounted> => mounted('passthrough', options, true);
-
-/** A shell that has files open, and does what it is told line by line: `tell` resolves when all of a line is done, and rejects where any command of it failed. */
-async function holder(at: string) {
-  const loop = 'cd "$1"; trap \'failed=$BASH_COMMAND\' ERR; while read -r line; do failed=; eval "$line"; echo "done $failed"; done';
-  const child = spawn('bash', ['-c', loop, 'bash', at], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const tell = async (line: string): Promise<string> => {
-    child.stdin.write(`${line}\n`);
-    for (let said = ''; ; ) {
-      const { value, done } = await lines.next();
-      if (done === true) throw new Error(`the shell ended at: ${line}`);
-      if (value.startsWith('done ')) {
-        if (value !== 'done ') throw new Error(`failed: ${value.slice(5)} in: ${line}\n${said}`);
-        return said;
-      }
-      said += `${value}\n`;
-    }
-  };
-  return {
-    tell,
-    async [Symbol.asyncDispose]() {
-      child.stdin.end();
-      if (child.exitCode === null) await once(child, 'close');
-    },
-  };
-}
 
 const open = (directory: string): number => readdirSync(directory).length;
 

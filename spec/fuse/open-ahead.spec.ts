@@ -1,0 +1,192 @@
+/** Files that are open before anybody opens them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  appendFileSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { createInterface } from 'node:readline';
+import { expect, test } from 'vitest';
+import type { MountOptions } from '../../lib/fuse/index.js';
+import { Random } from '../support/random.js';
+import { isLinux, requires } from '../support/requires.js';
+import { type Mounted, mounted, type ServerName } from './mounted.js';
+
+/** Linux has had backing files since 6.9. */
+const knows = isLinux(6, 9);
+const timeout = 120_000;
+const names = Array.from({ length: 60 }, (_, index) => `f${String(index).padStart(3, '0')}`);
+
+/** Opens a file whose name it is told, and tells its size, and what is in it; or the error. */
+const READER = `
+  import fs from 'node:fs';
+  import readline from 'node:readline';
+  for await (const path of readline.createInterface({ input: process.stdin })) {
+    let said;
+    try {
+      const fd = fs.openSync(path, 'r');
+      said = fs.fstatSync(fd).size + ' ' + fs.readFileSync(fd, 'latin1');
+      fs.closeSync(fd);
+    } catch (error) {
+      said = error.code;
+    }
+    process.stdout.write(said + '\\n');
+  }`;
+
+async function reader(at: string) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', READER], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async read(name: string): Promise<string> {
+      child.stdin.write(`${at}/${name}\n`);
+      const { value, done } = await lines.next();
+      if (done === true) throw new Error('the reader has ended');
+      return value;
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      if (child.exitCode === null) await once(child, 'close');
+    },
+  };
+}
+
+/** What is so on the disk. */
+function truly(path: string): string {
+  try {
+    return `${statSync(path).size} ${readFileSync(path, 'latin1')}`;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? '';
+  }
+}
+
+/** A tree of such files, made long enough ago for their next change to show. */
+async function filled(server: ServerName, options: MountOptions = {}): Promise<Mounted> {
+  const at = await mounted(server, options, true);
+  for (const name of names) writeFileSync(`${at.source}/${name}`, name);
+  const last = statSync(`${at.source}/${names.at(-1)}`).ctimeMs;
+  await expect.poll(() => Date.now() - last).toBeGreaterThan(50);
+  return at;
+}
+
+const open = (): number => readdirSync('/proc/self/fd').length;
+
+requires('mount')('open ahead', () => {
+  test.runIf(knows).each(['passthrough', 'mapped-xattr'] as const)(
+    'who reads one file after another finds them open (%s)',
+    { timeout },
+    async (server) => {
+      await using at = await filled(server);
+      await using one = await reader(at.directory);
+      const before = open();
+      // A host that has too much to do may keep the reader waiting for so long that it seems to have come for each by itself.
+      const all = async (list: readonly string[]): Promise<number> => {
+        for (const name of list) expect(await one.read(name)).toBe(`4 ${name}`);
+        return at.mount.counters().foreseen;
+      };
+      await expect.poll(() => all(names), { timeout: 30_000 }).toBeGreaterThan(names.length / 2);
+      const foreseen = at.mount.counters().foreseen;
+      await expect.poll(() => all(readdirSync(at.source)), { timeout: 30_000 }).toBeGreaterThan(foreseen);
+      const left = async (): Promise<number> => {
+        await all(names.slice(0, 20));
+        return at.mount.counters().openAhead;
+      };
+      await expect.poll(left, { timeout: 30_000 }).toBeGreaterThan(0);
+      // Nobody comes for what is left.
+      await expect.poll(() => at.mount.counters(), { timeout: 30_000 }).toMatchObject({ openAhead: 0, openFiles: 0, backed: 0 });
+      expect(open()).toBe(before);
+    },
+  );
+
+  test.runIf(knows)('what changed meanwhile shows, as it does with an open that asks', { timeout }, async () => {
+    await using at = await filled('passthrough');
+    await using one = await reader(at.directory);
+    const random = new Random();
+    console.log(`seed ${random.seed}`);
+    const changes: Readonly<Record<string, (path: string, other: string) => void>> = {
+      append: (path) => appendFileSync(path, `+${random.integer(0, 9)}`),
+      cut: (path) => truncateSync(path, random.integer(0, 2)),
+      sameSize: (path) => {
+        const { mtime, size } = statSync(path);
+        writeFileSync(path, String(random.integer(0, 9)).repeat(size));
+        utimesSync(path, mtime, mtime);
+      },
+      replace: (path) => {
+        writeFileSync(`${path}.new`, `new ${random.integer(0, 9)}`);
+        renameSync(`${path}.new`, path);
+      },
+      exchange: (path, other) => {
+        renameSync(path, `${path}.old`);
+        renameSync(other, path);
+        renameSync(`${path}.old`, other);
+      },
+      remove: (path) => rmSync(path),
+      away: (path) => renameSync(path, `${path}.away`),
+      link: (path) => {
+        rmSync(`${path}.link`, { force: true });
+        linkSync(path, `${path}.link`);
+      },
+    };
+    for (let round = 0; round < 12; round++) {
+      for (const [index, name] of names.entries()) {
+        if (random.oneIn(3)) {
+          const what = random.pick(Object.keys(changes));
+          const target = names[Math.min(names.length - 1, index + random.integer(0, 12))] ?? name;
+          const path = `${at.source}/${target}`;
+          const other = `${at.source}/${random.pick(names)}`;
+          if (
+            path !== other &&
+            statSync(path, { throwIfNoEntry: false }) !== undefined &&
+            statSync(other, { throwIfNoEntry: false }) !== undefined
+          )
+            changes[what]?.(path, other);
+        }
+        expect(await one.read(name), `round ${round}, ${name}, seed ${random.seed}`).toBe(truly(`${at.source}/${name}`));
+      }
+      for (const name of names)
+        if (statSync(`${at.source}/${name}`, { throwIfNoEntry: false }) === undefined) writeFileSync(`${at.source}/${name}`, name);
+    }
+    expect(at.mount.counters().foreseen).toBeGreaterThan(0);
+  });
+
+  test.runIf(knows)('a mount that ends has none of them open any more', { timeout }, async () => {
+    const before = open();
+    const at = await filled('passthrough');
+    {
+      await using one = await reader(at.directory);
+      await expect
+        .poll(
+          async () => {
+            for (const name of names.slice(0, 20)) await one.read(name);
+            return at.mount.counters().openAhead;
+          },
+          { timeout: 30_000 },
+        )
+        .toBeGreaterThan(0);
+    }
+    await at.mount.unmount();
+    expect(at.mount.counters().openAhead).toBe(0);
+    await at.release();
+    await expect.poll(open).toBe(before);
+  });
+
+  test.each<[string, MountOptions, boolean]>([
+    ['it is not wanted', { openAhead: false }, true],
+    ['the kernel asks for content', { passthrough: false }, true],
+    ['nothing may be kept', { cache: 'none' }, true],
+    ['no descriptors are taken', {}, false],
+  ])('none is where %s', { timeout }, async (_, options, descriptors) => {
+    await using at = await mounted('passthrough', options, descriptors);
+    for (const name of names) writeFileSync(`${at.source}/${name}`, name);
+    await using one = await reader(at.directory);
+    for (const name of names) expect(await one.read(name)).toBe(`4 ${name}`);
+    expect(at.mount.counters()).toMatchObject({ openAhead: 0, foreseen: 0 });
+  });
+});
