@@ -1,21 +1,17 @@
 import { closeSync } from 'node:fs';
-import { DESCRIPTOR_XATTR, NOFID } from '../protocol/constants.js';
+import { DESCRIPTOR_XATTR, NOFID, WATCH_XATTR } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Fid } from './fid.js';
 import type { RequestOptions } from './verbs.js';
 
-/**
- * The descriptor that our own server has this open fid open by, passed over a unix socket: the caller's, who closes it (DESCRIPTOR_XATTR). The client's
- * connection must have been made with `polled` and `descriptors`. EOPNOTSUPP, or whatever another server says of an attribute it does not have, where there is none;
- * EBADF where the fid is not open.
- */
-export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number> {
+/** Txattrwalk of one of our own server's attributes whose reply brings a descriptor; `made` is given that, which is its own, and the reply's size. */
+function passed<T>(fid: Fid, name: string, options: RequestOptions | undefined, made: (descriptor: number, size: number) => T): Promise<T> {
   let descriptor = -1;
   let over = false;
   return fid.client
     .request(
       'Txattrwalk',
-      { fid: fid.number, newfid: NOFID, name: DESCRIPTOR_XATTR },
+      { fid: fid.number, newfid: NOFID, name },
       {
         // Not spread: see withLate.
         signal: options?.signal,
@@ -27,9 +23,9 @@ export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number
       },
     )
     .then(
-      () => {
+      ({ size }) => {
         if (descriptor < 0) throw new ErrnoError('EBADF', { syscall: 'Txattrwalk' });
-        return descriptor;
+        return made(descriptor, size);
       },
       (error: unknown) => {
         over = true;
@@ -38,6 +34,31 @@ export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number
         throw error;
       },
     );
+}
+
+/**
+ * The descriptor that our own server has this open fid open by, passed over a unix socket: the caller's, who closes it (DESCRIPTOR_XATTR). The client's
+ * connection must have been made with `polled` and `descriptors`. EOPNOTSUPP, or whatever another server says of an attribute it does not have, where there is none;
+ * EBADF where the fid is not open.
+ */
+export function descriptorOf(fid: Fid, options?: RequestOptions): Promise<number> {
+  return passed(fid, DESCRIPTOR_XATTR, options, (descriptor) => descriptor);
+}
+
+/** A watch for names that appear in a directory. */
+export interface NameWatch {
+  /** The inotify(7) queue that tells of them, the same one for all watches of a conversation: a descriptor of it, the caller's, who closes it. */
+  readonly queue: number;
+  /** What the directory is called there. */
+  readonly watch: number;
+}
+
+/**
+ * Has our own server watch an open directory for names that appear in it, which are told on this host at once (WATCH_XATTR). What is needed, and the errors, as for `descriptorOf`; EOPNOTSUPP
+ * also for a directory on a file system that does not tell.
+ */
+export function watchOf(fid: Fid, options?: RequestOptions): Promise<NameWatch> {
+  return passed(fid, WATCH_XATTR, options, (queue, watch) => ({ queue, watch }));
 }
 
 /** Whether the server passes descriptors in this conversation, and they are taken: asked with its root, which is not open. */

@@ -3,6 +3,7 @@ import { QTDIR } from '../protocol/constants.js';
 import { ConnectionLostError, ErrnoError, errnoOf } from '../protocol/error.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes } from '../protocol/types.js';
+import { Absent } from './absent.js';
 import { LookAhead } from './ahead.js';
 import { attrOf, remember, WANTED } from './attributes.js';
 import { Backings } from './backings.js';
@@ -47,6 +48,7 @@ export class Bridge {
   readonly ordered: Ordered;
   readonly backings: Backings;
   readonly ahead: LookAhead;
+  readonly absent: Absent;
   readonly opens: OpenAhead;
   readonly locks: Locks;
   readonly operations: Operations;
@@ -67,6 +69,7 @@ export class Bridge {
     this.ordered = new Ordered(client);
     this.backings = new Backings(this.ordered);
     this.ahead = new LookAhead(this);
+    this.absent = new Absent(this);
     this.opens = new OpenAhead(this);
     this.locks = new Locks(this);
     this.operations = {
@@ -235,7 +238,7 @@ export class Bridge {
   /** Ends every fid and handle there is. */
   async close(): Promise<void> {
     this.#interrupts.stop();
-    const stopped = Promise.all([this.ahead.stop(), this.opens.stop()]);
+    const stopped = Promise.all([this.ahead.stop(), this.opens.stop(), this.absent.stop()]);
     for (const handle of this.files.values()) handle.end();
     for (const handle of this.directories.values()) handle.pin.end();
     await this.tree.close(stopped);

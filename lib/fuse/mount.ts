@@ -119,6 +119,9 @@ export interface MountCounters {
   /** Files that are open on the server for who opens them next, and how many opens have been answered so (`openAhead`). */
   openAhead: number;
   foreseen: number;
+  /** Directories of a server on this host whose names are known as they appear, and how many look-ups in vain have been answered so. */
+  watched: number;
+  absent: number;
 }
 
 /** A mounted tree, served by this process until it is unmounted. */
@@ -304,7 +307,7 @@ class BridgedMount implements Mount {
   }
 
   counters(): MountCounters {
-    const { tree, files, directories, backings, opens } = this.#bridge;
+    const { tree, files, directories, backings, opens, absent } = this.#bridge;
     return {
       requests: this.#counts.requests(),
       pending: this.#counts.pending(),
@@ -315,6 +318,8 @@ class BridgedMount implements Mount {
       backed: backings.count,
       openAhead: opens.count,
       foreseen: opens.foreseen,
+      watched: absent.count,
+      absent: absent.told,
     };
   }
 

@@ -266,6 +266,7 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       nodes.unlink(parent, name);
       bridge.looked.missed(request.pid);
+      bridge.absent.missed(parent, user);
       return negativeEntry(options.negativeTimeout);
     }
     try {
@@ -286,7 +287,12 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const user = tree.userOf(request);
       bridge.interest.lookedUp(parent);
       // A listing may be from before what made it stale.
-      const seen = bridge.looked.looksAgain(request.pid) ? undefined : bridge.ahead.take(parent, name, user);
+      const again = bridge.looked.looksAgain(request.pid);
+      if (parent.children?.has(name) !== true && bridge.absent.has(parent, name, user)) {
+        bridge.looked.missed(request.pid);
+        return negativeEntry(options.negativeTimeout);
+      }
+      const seen = again ? undefined : bridge.ahead.take(parent, name, user);
       const told = seen && bridge.listed(parent, name, seen, seen.at);
       return told ?? lookedUp(parent, name, user, request);
     },

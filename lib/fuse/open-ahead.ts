@@ -1,4 +1,4 @@
-import { closeSync, fstatSync } from 'node:fs';
+import { closeSync, fstatSync, statfsSync } from 'node:fs';
 import { L_O_RDONLY, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes, Timespec } from '../protocol/types.js';
@@ -24,6 +24,12 @@ const SMALL = 256;
 /** A change so shortly after another one, in ms, may leave the same ctime behind; on file systems that know seconds only, a second later. */
 const TICK = 20;
 const SECOND = 1000;
+
+/**
+ * File systems on which a file's ctime changes with its names, too (statfs(2), linux/magic.h): ext4, XFS, Btrfs, tmpfs, f2fs, bcachefs, ZFS and overlays of these. FAT
+ * has no ctime.
+ */
+const CTIME_TELLS = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0xf2f52010, 0xca451a4e, 0x2fc12fc1, 0x794c7630]);
 
 /** A file that is open on the server for who opens it next, with the descriptor that the server has it open by. Whoever takes it ends both. */
 export interface Ready {
@@ -60,6 +66,8 @@ interface Row {
   /** The file that was opened before the orders were worth while. */
   first: string | undefined;
   readonly openings: Map<string, Opening>;
+  /** Its file system does not tell by the ctime whether a file is what it was. */
+  barred: boolean;
 }
 
 /**
@@ -79,6 +87,8 @@ export class OpenAhead {
   foreseen = 0;
   /** Who has last opened the next file of an order, when, and whether that was foreseen. */
   #last = { user: 0, at: Number.NEGATIVE_INFINITY, going: false };
+  /** By st_dev, whether the file system is one of these. */
+  readonly #telling = new Map<number, boolean>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -101,7 +111,17 @@ export class OpenAhead {
     let row = this.#rows.get(directory);
     if (row === undefined || row.user !== user) {
       if (row !== undefined) this.#forget(directory, row);
-      row = { user, listed: [], orders: undefined, stale: false, count: 0, usedAt: 0, first: undefined, openings: new Map() };
+      row = {
+        user,
+        listed: [],
+        orders: undefined,
+        stale: false,
+        count: 0,
+        usedAt: 0,
+        first: undefined,
+        openings: new Map(),
+        barred: false,
+      };
       this.#timer ??= setInterval(() => this.#sweep(), SWEEP).unref();
     } else if (anew) {
       this.#kept -= row.count;
@@ -148,7 +168,7 @@ export class OpenAhead {
   opened(node: Node, user: number): void {
     const link = node.links[node.links.length - 1];
     const row = link && this.#rows.get(link.parent);
-    if (link === undefined || row === undefined || row.user !== user) return;
+    if (link === undefined || row === undefined || row.user !== user || row.barred) return;
     const { name, parent } = link;
     const now = performance.now();
     const last = this.#last;
@@ -190,7 +210,7 @@ export class OpenAhead {
     for (const { entry, attributes } of files) {
       if (row.openings.size >= MOST || this.#open >= MOST_OF_ALL) break;
       if (attributes === undefined || row.openings.has(entry.name)) continue;
-      const opening: Opening = { at: now, done: this.#begin(from, entry.name, attributes), ready: undefined };
+      const opening: Opening = { at: now, done: this.#begin(row, from, entry.name, attributes), ready: undefined };
       void opening.done.then((ready) => {
         opening.ready = ready;
         if (ready === undefined && row.openings.get(entry.name) === opening) this.#remove(row, entry.name);
@@ -201,7 +221,7 @@ export class OpenAhead {
     from.drop();
   }
 
-  async #begin(from: Pin, name: string, attributes: Attributes): Promise<Ready | undefined> {
+  async #begin(row: Row, from: Pin, name: string, attributes: Attributes): Promise<Ready | undefined> {
     const { tree, ordered, backings } = this.#bridge;
     const { fid, done } = ordered.walk(from.fid, name, {});
     const opening = fid.open(L_O_RDONLY);
@@ -215,7 +235,8 @@ export class OpenAhead {
       const fd = await asked;
       if (fd === undefined) throw new Error('no descriptor');
       const ready = { pin, fd, attributes };
-      if (holds(ready) && fid.qid.path === attributes.qid.path) return ready;
+      if (!this.#tells(fd)) row.barred = true;
+      else if (fid.qid.path === attributes.qid.path && holds(ready)) return ready;
       closeSync(fd);
     } catch {
       // It was a guess; whoever wants the file opens it.
@@ -223,6 +244,16 @@ export class OpenAhead {
     }
     pin?.end();
     return undefined;
+  }
+
+  #tells(fd: number): boolean {
+    const { dev } = fstatSync(fd);
+    let tells = this.#telling.get(dev);
+    if (tells === undefined) {
+      tells = CTIME_TELLS.has(statfsSync(`/proc/self/fd/${fd}`).type);
+      this.#telling.set(dev, tells);
+    }
+    return tells;
   }
 
   #remove(row: Row, name: string): void {

@@ -119,6 +119,11 @@ export const ORDERED_XATTR = 'ninep.ordered';
  * EOPNOTSUPP where it is not: to peers that are not root's, in read-only exports, for files without content of their own in the page cache.
  */
 export const DESCRIPTOR_XATTR = 'ninep.descriptor';
+/**
+ * The attribute whose Txattrwalk, with NOFID for `newfid`, has our own server watch an open directory for new names: the reply's size is the watch's number in the inotify(7) queue
+ * whose descriptor comes along with it, the same queue in all of a conversation. Refused with EOPNOTSUPP where DESCRIPTOR_XATTR is, and on file systems that do not tell.
+ */
+export const WATCH_XATTR = 'ninep.watch';
 /** The largest value Linux stores in one extended attribute, in bytes (linux/limits.h). */
 export const XATTR_SIZE_MAX = 65536;
 

@@ -99,6 +99,11 @@ export interface BackendFile {
    * there is none, or where that might take long.
    */
   lend?(): number | undefined;
+  /**
+   * Has an inotify(7) queue told of each name that appears in this open directory, before whoever made it hears that it is made. What the watch is known by there; undefined
+   * where that is not told of all of them, or where names may be found by others than their own bytes.
+   */
+  watch?(queue: number): number | undefined;
   /** Reads into `buffer` (the server's) at `offset`; 0 at the end of the file. EISDIR on a directory. */
   read(buffer: Uint8Array, offset: number, caller: Caller): Awaitable<number>;
   /** Writes `data`, which stays valid until the answer; at the end of the file if opened with L_O_APPEND. */

@@ -16,6 +16,7 @@ import { payloadOf } from './limits.js';
 import { Outbox } from './outbox.js';
 import { Request } from './request.js';
 import { negotiate } from './version.js';
+import { Watches } from './watches.js';
 import { type Worker, Workload } from './workload.js';
 
 /** Until a version was agreed on, nothing longer than this makes sense. */
@@ -55,6 +56,8 @@ export class Connection implements Receiver, FrameHandler, Worker {
   readonly #outbox: Outbox;
   /** Turns what handlers give into frames. */
   readonly answers: Answers;
+  /** What the client is told of as it happens. */
+  readonly watches: Watches;
   /** The requests that are not answered yet. */
   readonly workload: Workload;
   /** Sessions that have ended but whose files are not closed yet. */
@@ -87,6 +90,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
     this.#transport = transport;
     this.#framer = new Framer(this, FIRST_FRAME);
     this.#outbox = new Outbox(transport, context.pool, this.#name);
+    this.watches = new Watches(this.#name);
     this.answers = new Answers(id, this.#outbox, context.pool, [this.counters, context.counters], this.#mistake);
     this.workload = new Workload(context.limits, this.answers, this);
     this.#fids = this.#newFids();
@@ -243,6 +247,7 @@ export class Connection implements Receiver, FrameHandler, Worker {
   closed(error?: Error): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.watches.end();
     this.#stopping = true;
     clearTimeout(this.#timer);
     this.#framer.stop();

@@ -1,6 +1,4 @@
 /** Files that are open before anybody opens them. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
   appendFileSync,
   linkSync,
@@ -13,12 +11,12 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import type { MountOptions } from '../../lib/fuse/index.js';
 import { Random } from '../support/random.js';
 import { isLinux, requires } from '../support/requires.js';
 import { type Mounted, mounted, type ServerName } from './mounted.js';
+import { talker } from './talker.js';
 
 /** Linux has had backing files since 6.9. */
 const knows = isLinux(6, 9);
@@ -41,21 +39,9 @@ const READER = `
     process.stdout.write(said + '\\n');
   }`;
 
-async function reader(at: string) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', READER], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  return {
-    async read(name: string): Promise<string> {
-      child.stdin.write(`${at}/${name}\n`);
-      const { value, done } = await lines.next();
-      if (done === true) throw new Error('the reader has ended');
-      return value;
-    },
-    async [Symbol.asyncDispose]() {
-      child.stdin.end();
-      if (child.exitCode === null) await once(child, 'close');
-    },
-  };
+function reader(at: string) {
+  const { tell, ...rest } = talker(READER);
+  return { read: (name: string) => tell(`${at}/${name}`), ...rest };
 }
 
 /** What is so on the disk. */
@@ -84,7 +70,7 @@ requires('mount')('open ahead', () => {
     { timeout },
     async (server) => {
       await using at = await filled(server);
-      await using one = await reader(at.directory);
+      await using one = reader(at.directory);
       const before = open();
       // A host that has too much to do may keep the reader waiting for so long that it seems to have come for each by itself.
       const all = async (list: readonly string[]): Promise<number> => {
@@ -107,7 +93,7 @@ requires('mount')('open ahead', () => {
 
   test.runIf(knows)('what changed meanwhile shows, as it does with an open that asks', { timeout }, async () => {
     await using at = await filled('passthrough');
-    await using one = await reader(at.directory);
+    await using one = reader(at.directory);
     const random = new Random();
     console.log(`seed ${random.seed}`);
     const changes: Readonly<Record<string, (path: string, other: string) => void>> = {
@@ -160,7 +146,7 @@ requires('mount')('open ahead', () => {
     const before = open();
     const at = await filled('passthrough');
     {
-      await using one = await reader(at.directory);
+      await using one = reader(at.directory);
       await expect
         .poll(
           async () => {
@@ -185,7 +171,7 @@ requires('mount')('open ahead', () => {
   ])('none is where %s', { timeout }, async (_, options, descriptors) => {
     await using at = await mounted('passthrough', options, descriptors);
     for (const name of names) writeFileSync(`${at.source}/${name}`, name);
-    await using one = await reader(at.directory);
+    await using one = reader(at.directory);
     for (const name of names) expect(await one.read(name)).toBe(`4 ${name}`);
     expect(at.mount.counters()).toMatchObject({ openAhead: 0, foreseen: 0 });
   });

@@ -1,4 +1,12 @@
-import { DESCRIPTOR_XATTR, NOFID, ORDERED_XATTR, XATTR_CREATE, XATTR_REPLACE, XATTR_SIZE_MAX } from '../../protocol/constants.js';
+import {
+  DESCRIPTOR_XATTR,
+  NOFID,
+  ORDERED_XATTR,
+  WATCH_XATTR,
+  XATTR_CREATE,
+  XATTR_REPLACE,
+  XATTR_SIZE_MAX,
+} from '../../protocol/constants.js';
 import { encodeText, textBytes } from '../../protocol/text.js';
 import type { Connection } from '../connection.js';
 import { lending } from '../descriptors.js';
@@ -15,6 +23,7 @@ export const Txattrwalk: Handler<'Txattrwalk'> = (connection, request, { fid: nu
   const { fids, workload } = connection;
   const fid = request.use(fids, number);
   if (name === DESCRIPTOR_XATTR && newfid === NOFID) return lend(connection, request, fid);
+  if (name === WATCH_XATTR && newfid === NOFID) return watch(connection, request, fid);
   if (fid.xattr !== undefined || newfid === number) throw failure('EINVAL');
   if (name !== '') checkXattrName(name);
   fids.demandXattrRoom(0);
@@ -56,6 +65,14 @@ function lend({ passes }: Connection, request: Request, { file, attached }: Fid)
   if (fd === undefined) throw failure('EOPNOTSUPP');
   request.descriptor = fd;
   return { size: 1 };
+}
+
+/** Has the reply take along the descriptor of a queue that tells what names appear in an open directory. */
+function watch({ passes, watches }: Connection, request: Request, { file, attached }: Fid): { size: number } {
+  if (!passes || file === undefined || attached.exported.readonly) throw failure('EOPNOTSUPP');
+  const { number, descriptor } = watches.add(file);
+  request.descriptor = descriptor;
+  return { size: number };
 }
 
 /** As listxattr(2) gives them: each name with a NUL behind it. */

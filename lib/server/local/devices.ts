@@ -16,6 +16,8 @@ const VOLATILE = new Set([
 ]);
 /** File systems that change a file's ctime with its xattrs, without exception. */
 const CTIME_TELLS = new Set([0xef53, 0x58465342, 0x9123683e, 0xf2f52010]);
+/** File systems of which inotify(7) tells all that is made in them, and whose directories say where they fold case. */
+const NAMES_TELL = new Set([0xef53, 0x9123683e, 0xf2f52010, 0x01021994, 0x794c7630]);
 
 /**
  * Milliseconds: an operation on this thread that takes longer than SLOW is suspicious; the next ones are watched for WATCH, as it may have been the
@@ -38,6 +40,8 @@ export class Device {
   readonly volatile: boolean;
   /** Whether a changed xattr shows in the ctime. */
   readonly ctimeTells: boolean;
+  /** Whether new names here are told (inotify(7)), and found by their own bytes where a directory does not say otherwise. */
+  readonly tellsNames: boolean;
   /** Whom this file system calls the owner of what the server makes, where that was found to be somebody else. */
   owner: number | undefined;
   /** Whether this file system refuses RWF_NOWAIT. */
@@ -56,6 +60,7 @@ export class Device {
     this.index = index;
     this.volatile = VOLATILE.has(type);
     this.ctimeTells = CTIME_TELLS.has(type);
+    this.tellsNames = NAMES_TELL.has(type);
     this.#inMemory = IN_MEMORY.has(type);
     this.#remote = background || !(LOCAL.has(type) || this.volatile);
     // A read of /proc may wait for the process it is about, for as long as that hangs.

@@ -1,7 +1,9 @@
 import { DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN, QTDIR, QTFILE, QTSYMLINK } from '../../protocol/constants.js';
 import { decodeText } from '../../protocol/text.js';
 import type { DirectoryEntry, LockRange, Qid, SetAttributes } from '../../protocol/types.js';
+import { foldsCase } from '../../sys/casefold.js';
 import { Dirents } from '../../sys/dirent.js';
+import { watchNames } from '../../sys/inotify.js';
 import { type Op, wait } from '../../sys/op.js';
 import type { Awaitable } from '../backend.js';
 import { failure } from '../errors.js';
@@ -26,6 +28,15 @@ export class LocalDirectory extends Opened {
   #ended = false;
   /** The end of the last listing that was asked for, while it is made on other threads. */
   #last: Promise<void> | undefined;
+
+  watch(queue: number): number | undefined {
+    const { device, tree } = this.node;
+    if (!tree.lends || !tree.showsAll || !device.tellsNames || !device.here(Date.now())) return undefined;
+    const fd = this.opened();
+    if (foldsCase(fd)) return undefined;
+    const watch = watchNames(queue, fd);
+    return watch < 0 ? undefined : watch;
+  }
 
   read(): never {
     throw failure('EISDIR');

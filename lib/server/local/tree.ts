@@ -92,6 +92,11 @@ export class Tree {
     return this.#settings.lend;
   }
 
+  /** Whether a name that is not listed is none. */
+  get showsAll(): boolean {
+    return this.#settings.except.length === 0 && this.#settings.securityModel !== 'mapped-file';
+  }
+
   /** A node of this export: EXDEV for any other. */
   own(node: BackendNode): LocalNode {
     if (!(node instanceof LocalNode) || node.tree !== this) throw failure('EXDEV');
