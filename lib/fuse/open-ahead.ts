@@ -5,7 +5,7 @@ import type { Attributes, Timespec } from '../protocol/types.js';
 import type { Bridge } from './bridge.js';
 import { unlessKilled } from './interrupts.js';
 import type { Node } from './nodes.js';
-import { Orders } from './orders.js';
+import { type Candidate, Orders } from './orders.js';
 import type { Pin } from './pins.js';
 
 /** Opens that follow each other so closely, in ms, belong together. */
@@ -14,6 +14,8 @@ const CLOSE = 100;
 const MOST = 32;
 const MOST_OF_ALL = 64;
 const BATCH = 16;
+/** Places that are looked at for them. */
+const LOOK = 2 * MOST;
 /** How long, in ms, a file may stay open for nobody, and how often that is looked at. */
 const LIFETIME = 1000;
 const SWEEP = 500;
@@ -47,25 +49,20 @@ interface Opening {
   ready: Ready | undefined;
 }
 
-/** A part of a directory, and when it was asked for, in ms since the epoch. */
-interface Listed {
-  readonly entries: readonly EntryPlus[];
-  readonly at: number;
-}
-
 /** What is known of one directory, for one user. */
 interface Row {
   readonly user: number;
-  listed: Listed[];
-  /** Of `listed`, unless more has been listed since. */
-  orders: Orders | undefined;
-  stale: boolean;
+  readonly orders: Orders;
+  /** Names in `orders`, as they are counted. */
   count: number;
   /** When it was last listed, or one of its files opened (performance.now). */
   usedAt: number;
-  /** The file that was opened before the orders were worth while. */
+  /** The file that was opened before the orders were worth while, and whether they are. */
   first: string | undefined;
+  begun: boolean;
   readonly openings: Map<string, Opening>;
+  /** Files in a row that could not be had since it was last listed from its beginning: where none can be, none is tried any more. */
+  vain: number;
   /** Its file system does not tell by the ctime whether a file is what it was. */
   barred: boolean;
 }
@@ -113,33 +110,28 @@ export class OpenAhead {
       if (row !== undefined) this.#forget(directory, row);
       row = {
         user,
-        listed: [],
-        orders: undefined,
-        stale: false,
+        orders: new Orders(),
         count: 0,
         usedAt: 0,
         first: undefined,
+        begun: false,
         openings: new Map(),
+        vain: 0,
         barred: false,
       };
       this.#timer ??= setInterval(() => this.#sweep(), SWEEP).unref();
-    } else if (anew) {
-      this.#kept -= row.count;
-      row.listed = [];
-      row.count = 0;
     }
     // The longest unused one comes first.
     this.#rows.delete(directory);
     this.#rows.set(directory, row);
-    row.listed.push({ entries, at: performance.timeOrigin + at });
-    row.count += entries.length;
     row.usedAt = performance.now();
-    row.stale = true;
-    this.#kept += entries.length;
+    if (anew) row.vain = 0;
+    row.orders.list(entries, performance.timeOrigin + at, anew);
+    this.#count(row);
     for (const [oldest, each] of this.#rows) {
       if (this.#kept <= KEPT) break;
       if (each !== row) this.#forget(oldest, each);
-      else while (this.#kept > KEPT && row.listed.length > 1) this.#shorten(row);
+      else while (this.#kept > KEPT && row.orders.shorten()) this.#count(row);
     }
   }
 
@@ -176,23 +168,21 @@ export class OpenAhead {
     const going = close && last.going;
     this.#last = { user, at: now, going };
     row.usedAt = now;
-    const { first } = row;
-    if (row.orders === undefined || (row.stale && !row.orders.has(name))) {
+    const { first, orders } = row;
+    if (!row.begun) {
       // One open of one file says nothing, and a long directory takes its time.
       if (first === undefined || !close) {
         row.first = name;
         if (!going || row.count > SMALL) return;
       }
-      row.orders = new Orders(
-        row.listed.flatMap(({ entries, at }) => entries.filter(({ attributes }) => attributes !== undefined && isFit(attributes, at))),
-      );
-      row.stale = false;
-      if (first !== undefined && first !== name) row.orders.took(first, false);
+      row.begun = true;
+      if (first !== undefined && first !== name) orders.took(first, false);
     }
-    row.orders.took(name, going);
-    const following = close ? row.orders.following() : undefined;
+    orders.took(name, going, row.count <= SMALL);
+    this.#count(row);
+    const following = close ? orders.following() : undefined;
     this.#last.going = following !== undefined;
-    if (following !== undefined && row.openings.size <= MOST - BATCH) this.#next(parent, row, following, now);
+    if (following !== undefined && row.openings.size <= MOST - BATCH && row.vain < MOST) this.#next(parent, row, following, now);
   }
 
   /** Nothing is open ahead from now on. Resolves when what was being opened is, and its fids are the clunker's. */
@@ -203,19 +193,29 @@ export class OpenAhead {
     await Promise.all(openings.map(({ done }) => done));
   }
 
-  #next(directory: Node, row: Row, files: Iterable<EntryPlus>, now: number): void {
+  #next(directory: Node, row: Row, files: Iterable<Candidate>, now: number): void {
     const { tree } = this.#bridge;
     const from = tree.held(directory, row.user);
     if (from === undefined) return;
-    for (const { entry, attributes } of files) {
-      if (row.openings.size >= MOST || this.#open >= MOST_OF_ALL) break;
-      if (attributes === undefined || row.openings.has(entry.name)) continue;
-      const opening: Opening = { at: now, done: this.#begin(row, from, entry.name, attributes), ready: undefined };
+    let left = LOOK;
+    for (const file of files) {
+      if (row.openings.size >= MOST || this.#open >= MOST_OF_ALL || left-- === 0) break;
+      const { name } = file.entry;
+      const { attributes } = file.told;
+      if (file.vain || attributes === undefined || !isFit(attributes, file.at) || row.openings.has(name)) continue;
+      const opening: Opening = { at: now, done: this.#begin(row, from, name, attributes), ready: undefined };
       void opening.done.then((ready) => {
         opening.ready = ready;
-        if (ready === undefined && row.openings.get(entry.name) === opening) this.#remove(row, entry.name);
+        if (ready !== undefined) {
+          row.vain = 0;
+          return;
+        }
+        // The same attempt would fail again, for each file that is opened before it.
+        file.vain = true;
+        row.vain++;
+        if (row.openings.get(name) === opening) this.#remove(row, name);
       });
-      row.openings.set(entry.name, opening);
+      row.openings.set(name, opening);
       this.#open++;
     }
     from.drop();
@@ -266,10 +266,10 @@ export class OpenAhead {
     else end(opening.ready);
   }
 
-  #shorten(row: Row): void {
-    const count = row.listed.shift()?.entries.length ?? 0;
-    row.count -= count;
-    this.#kept -= count;
+  #count(row: Row): void {
+    const { size } = row.orders;
+    this.#kept += size - row.count;
+    row.count = size;
   }
 
   #forget(directory: Node, row: Row): void {

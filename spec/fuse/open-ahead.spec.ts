@@ -11,7 +11,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { Fid } from '../../lib/client/index.js';
 import type { MountOptions } from '../../lib/fuse/index.js';
 import { Random } from '../support/random.js';
 import { isLinux, requires } from '../support/requires.js';
@@ -23,13 +24,17 @@ const knows = isLinux(6, 9);
 const timeout = 120_000;
 const names = Array.from({ length: 60 }, (_, index) => `f${String(index).padStart(3, '0')}`);
 
-/** Opens a file whose name it is told, and tells its size, and what is in it; or the error. */
+/** Opens a file whose name it is told, and tells its size, and what is in it; or the error. Of a directory, how many names. */
 const READER = `
   import fs from 'node:fs';
   import readline from 'node:readline';
   for await (const path of readline.createInterface({ input: process.stdin })) {
     let said;
     try {
+      if (path.endsWith('/')) {
+        process.stdout.write(fs.readdirSync(path).length + '\\n');
+        continue;
+      }
       const fd = fs.openSync(path, 'r');
       said = fs.fstatSync(fd).size + ' ' + fs.readFileSync(fd, 'latin1');
       fs.closeSync(fd);
@@ -41,7 +46,7 @@ const READER = `
 
 function reader(at: string) {
   const { tell, ...rest } = talker(READER);
-  return { read: (name: string) => tell(`${at}/${name}`), ...rest };
+  return { read: (name: string) => tell(`${at}/${name}`), list: () => tell(`${at}/`), ...rest };
 }
 
 /** What is so on the disk. */
@@ -141,6 +146,33 @@ requires('mount')('open ahead', () => {
     }
     expect(at.mount.counters().foreseen).toBeGreaterThan(0);
   });
+
+  test.runIf(knows)(
+    'what has changed since it was listed is tried once, and is foreseen again when it has been listed anew',
+    { timeout },
+    async () => {
+      await using at = await filled('passthrough');
+      const opens = vi.spyOn(Fid.prototype, 'open');
+      onTestFinished(() => opens.mockRestore());
+      await using one = reader(at.directory);
+      const all = async (): Promise<number> => {
+        const { foreseen } = at.mount.counters();
+        for (const name of names) expect(await one.read(name)).toBe(`4 ${name}`);
+        return at.mount.counters().foreseen - foreseen;
+      };
+      await one.list();
+      await expect.poll(all, { timeout: 30_000 }).toBeGreaterThan(names.length / 2);
+      for (const name of names) utimesSync(`${at.source}/${name}`, 1, 1);
+      const before = statSync(`${at.source}/${names.at(-1)}`).ctimeMs;
+      await expect.poll(() => Date.now() - before).toBeGreaterThan(50);
+      opens.mockClear();
+      await all();
+      await all();
+      // Each of them by its reader, twice, and once ahead; the directory itself.
+      expect(opens.mock.calls.length).toBeLessThan(names.length * 3.5);
+      await expect.poll(async () => [await one.list(), await all()][1], { timeout: 30_000 }).toBeGreaterThan(names.length / 2);
+    },
+  );
 
   test.runIf(knows)('a mount that ends has none of them open any more', { timeout }, async () => {
     const before = open();

@@ -53,3 +53,49 @@ test('who has just gone through another directory goes on from the first', () =>
   expect(following('qwertyuiop', 'w', 3, true)).toBe('ert');
   expect(following('qwertyuiop', 'x', 3, true)).toBeUndefined();
 });
+
+test('a listing that comes part by part is known as it comes, and what is listed again keeps its place', () => {
+  const orders = new Orders();
+  const next = (): string => {
+    let names = '';
+    for (const file of orders.following() ?? []) names += file.entry.name;
+    return names;
+  };
+  orders.list([...'qwertyu'].map(entry), 1, true);
+  for (const name of 'qwert') orders.took(name, false);
+  expect(next()).toBe('yu');
+  for (const file of orders.following() ?? []) file.vain = true;
+  orders.list([...'iop'].map(entry), 2, false);
+  expect(orders.has('i')).toBe(true);
+  expect(next()).toBe('yuiop');
+  orders.list([...'qwertyuiopas'].map(entry), 3, true);
+  orders.took('y', false);
+  expect(next()).toBe('uiopas');
+  for (const file of orders.following() ?? []) expect(file).toMatchObject({ at: 3, vain: false });
+});
+
+test('the order of the names is found in a listing that has grown since', () => {
+  const letters = 'abcdefghijklmnopqrstuvwxyz';
+  const scattered = [...letters].sort((one, other) => ((Number(one.codePointAt(0)) * 7) % 26) - ((Number(other.codePointAt(0)) * 7) % 26));
+  const orders = new Orders(scattered.slice(0, 13).map(entry));
+  for (const name of letters.slice(0, 12)) orders.took(name, false);
+  orders.list(scattered.slice(13).map(entry), 1, false);
+  for (const name of letters.slice(12, 20)) orders.took(name, false);
+  expect([...(orders.following() ?? [])].map((file) => file.entry.name).join('')).toBe(letters.slice(20));
+});
+
+test('of a directory that is longer than may be kept the last names are, and the order goes on', () => {
+  const orders = new Orders();
+  const chunk = (from: number): string[] => Array.from({ length: 50 }, (_, index) => `n${(from + index) % 7}-${from + index}`);
+  let at = 0;
+  for (; at < 1000; at += 50) {
+    const names = chunk(at);
+    orders.list(names.map(entry), at, at === 0);
+    while (orders.size > 200 && orders.shorten());
+    for (const name of names.slice(0, 40)) orders.took(name, false);
+    expect([...(orders.following() ?? [])].map((file) => file.entry.name)).toEqual(names.slice(40));
+    for (const name of names.slice(40)) orders.took(name, false);
+    expect(orders.size).toBeLessThanOrEqual(200);
+  }
+  expect(orders.has(chunk(0)[0] ?? '')).toBe(false);
+});
