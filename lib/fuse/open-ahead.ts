@@ -126,7 +126,8 @@ export class OpenAhead {
     this.#rows.set(directory, row);
     row.usedAt = performance.now();
     if (anew) row.vain = 0;
-    row.orders.list(entries, performance.timeOrigin + at, anew);
+    // Clocks are set, and that of performance.now stands still while the machine sleeps: what it said when this process began does not tell the time.
+    row.orders.list(entries, Date.now() - (performance.now() - at), anew);
     this.#count(row);
     for (const [oldest, each] of this.#rows) {
       if (this.#kept <= KEPT) break;

@@ -174,6 +174,20 @@ requires('mount')('open ahead', () => {
     },
   );
 
+  test.runIf(knows)('how old a change was is told by the clock as it is, not as it was when this process began', { timeout }, async () => {
+    const begun = performance.timeOrigin;
+    // A machine that has slept, or whose clock was put right after it had started.
+    vi.spyOn(performance, 'timeOrigin', 'get').mockReturnValue(begun - 3_600_000);
+    onTestFinished(() => void vi.restoreAllMocks());
+    await using at = await filled('passthrough');
+    await using one = reader(at.directory);
+    const all = async (): Promise<number> => {
+      for (const name of names) await one.read(name);
+      return at.mount.counters().foreseen;
+    };
+    await expect.poll(all, { timeout: 20_000 }).toBeGreaterThan(0);
+  });
+
   test.runIf(knows)('a mount that ends has none of them open any more', { timeout }, async () => {
     const before = open();
     const at = await filled('passthrough');
