@@ -26,6 +26,7 @@ const SMALL = 256;
 /** A change so shortly after another one, in ms, may leave the same ctime behind; on file systems that know seconds only, a second later. */
 const TICK = 20;
 const SECOND = 1000;
+const SECOND_NS = 1_000_000_000n;
 
 /**
  * File systems on which a file's ctime changes with its names, too (statfs(2), linux/magic.h): ext4, XFS, Btrfs, tmpfs, f2fs, bcachefs, ZFS and overlays of these. FAT
@@ -136,7 +137,7 @@ export class OpenAhead {
     }
   }
 
-  /** A file that is open already, the caller's from now on; whether it `holds` is to be asked when it is there. */
+  /** A file that is open already, the caller's from now on; whether it is what it was (`asItIs`) is to be asked when it is there. */
   take(node: Node, user: number): Ready | Promise<Ready | undefined> | undefined {
     if (this.#open === 0 || node.links.length !== 1) return undefined;
     const [link] = node.links;
@@ -237,7 +238,7 @@ export class OpenAhead {
       if (fd === undefined) throw new Error('no descriptor');
       const ready = { pin, fd, attributes };
       if (!this.#tells(fd)) row.barred = true;
-      else if (fid.qid.path === attributes.qid.path && holds(ready)) return ready;
+      else if (fid.qid.path === attributes.qid.path && asItIs(ready) !== undefined) return ready;
       closeSync(fd);
     } catch {
       // It was a guess; whoever wants the file opens it.
@@ -291,10 +292,21 @@ export class OpenAhead {
   }
 }
 
-/** Whether a file is still what was listed, and under the only name it had: it would have another ctime. */
-export function holds({ fd, attributes: { size, mtime, ctime } }: Ready): boolean {
+/**
+ * What is known of a file if it is still what was listed, and under the only name it had: it would have another ctime. When it was last read, and the space it takes,
+ * may be others without that.
+ */
+export function asItIs({ fd, attributes }: Ready): Attributes | undefined {
+  const { size, mtime, ctime, atime, blocks } = attributes;
   const stat = fstatSync(fd, { bigint: true });
-  return stat.ctimeNs === nanoseconds(ctime) && stat.mtimeNs === nanoseconds(mtime) && stat.size === BigInt(size) && stat.nlink === 1n;
+  if (stat.ctimeNs !== nanoseconds(ctime) || stat.mtimeNs !== nanoseconds(mtime) || stat.size !== BigInt(size) || stat.nlink !== 1n)
+    return undefined;
+  const { atimeNs } = stat;
+  if (atimeNs === nanoseconds(atime) && stat.blocks === BigInt(blocks)) return attributes;
+  // As the wire has it: nothing before 1970.
+  if (atimeNs < 0n) return undefined;
+  const read = { sec: Number(atimeNs / SECOND_NS), nsec: Number(atimeNs % SECOND_NS) };
+  return { ...attributes, atime: read, blocks: Number(stat.blocks) };
 }
 
 /** Ends what nobody has taken, or what does not hold. */
@@ -305,7 +317,7 @@ export function end(ready: Ready | undefined): void {
 }
 
 function nanoseconds({ sec, nsec }: Timespec): bigint {
-  return BigInt(sec) * 1_000_000_000n + BigInt(nsec);
+  return BigInt(sec) * SECOND_NS + BigInt(nsec);
 }
 
 /**

@@ -24,7 +24,7 @@ import type { OpenReply } from './kernel/structs.js';
 import { leadStill, namesBelieved } from './leads.js';
 import { dropPrivilegeBits } from './node-operations.js';
 import type { Link, Node } from './nodes.js';
-import { end, holds } from './open-ahead.js';
+import { asItIs, end } from './open-ahead.js';
 import type { BridgeOptions } from './options.js';
 import type { Pin } from './pins.js';
 import { PREFETCH_MAX, Prefetch } from './prefetch.js';
@@ -208,10 +208,12 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
     if (there === undefined) return undefined;
     const ready = there instanceof Promise ? await opens.arrived(there, request.signal) : there;
     if (ready === undefined) return undefined;
-    const { pin, fd, attributes } = ready;
-    if (node.touchedAt < request.at && !nodes.isMistakable(node) && holds(ready)) {
-      opens.foreseen++;
-      return { pin, attributes, prefetch: undefined, asked: Promise.resolve(fd) };
+    if (node.touchedAt < request.at && !nodes.isMistakable(node)) {
+      const attributes = asItIs(ready);
+      if (attributes !== undefined) {
+        opens.foreseen++;
+        return { pin: ready.pin, attributes, prefetch: undefined, asked: Promise.resolve(ready.fd) };
+      }
     }
     end(ready);
     return undefined;

@@ -174,6 +174,35 @@ requires('mount')('open ahead', () => {
     },
   );
 
+  test.runIf(knows)('when a file was last read is told as it is, though that changes no ctime', { timeout }, async () => {
+    await using at = await filled('passthrough');
+    for (const name of names) utimesSync(`${at.source}/${name}`, 1, 1);
+    const last = statSync(`${at.source}/${names.at(-1)}`).ctimeMs;
+    await expect.poll(() => Date.now() - last).toBeGreaterThan(50);
+    // Reads a file, and tells when it was read.
+    await using one = talker(`
+      import fs from 'node:fs';
+      import readline from 'node:readline';
+      for await (const path of readline.createInterface({ input: process.stdin })) {
+        const fd = fs.openSync(path, 'r');
+        fs.readSync(fd, Buffer.alloc(10));
+        process.stdout.write(Math.round(fs.fstatSync(fd).atimeMs) + '\\n');
+        fs.closeSync(fd);
+      }`);
+    const all = async (look: (name: string, told: string) => void = () => {}): Promise<number> => {
+      const { foreseen } = at.mount.counters();
+      for (const name of names) look(name, await one.tell(`${at.directory}/${name}`));
+      return at.mount.counters().foreseen - foreseen;
+    };
+    await expect.poll(() => all(), { timeout: 30_000 }).toBeGreaterThan(names.length / 2);
+    for (const name of names) {
+      const { ctimeMs } = statSync(`${at.source}/${name}`);
+      readFileSync(`${at.source}/${name}`);
+      expect(statSync(`${at.source}/${name}`).ctimeMs).toBe(ctimeMs);
+    }
+    await all((name, told) => expect(Number(told), name).toBe(Math.round(statSync(`${at.source}/${name}`).atimeMs)));
+  });
+
   test.runIf(knows)('how old a change was is told by the clock as it is, not as it was when this process began', { timeout }, async () => {
     const begun = performance.timeOrigin;
     // A machine that has slept, or whose clock was put right after it had started.
