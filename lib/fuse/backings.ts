@@ -8,6 +8,9 @@ import type { Ordered } from './ordered.js';
 
 const trace: (format: string, ...values: unknown[]) => void = debug('ninep:fuse');
 
+/** Files in a row whose descriptor is not passed, after which that of the next is not expected. */
+const MAX_REFUSED = 4;
+
 /** Where the kernel keeps backing files. */
 export interface BackingRegistry {
   /** Registers what a descriptor has open, which may be closed then: a number over 0, or an error number negated. */
@@ -34,6 +37,7 @@ export class Backings {
   /** Set by who has a kernel that knows of it. */
   registry: BackingRegistry | undefined;
   #count = 0;
+  #refused = 0;
 
   constructor(ordered: Ordered) {
     this.#ordered = ordered;
@@ -44,6 +48,11 @@ export class Backings {
     return this.#count;
   }
 
+  /** Whether the next file's descriptor is likely to be had: an export may pass none, or none of what is on a slow disk. */
+  get likely(): boolean {
+    return this.registry !== undefined && this.#ordered.lends && this.#refused < MAX_REFUSED;
+  }
+
   /**
    * Asks for the descriptor of a fid that is being opened; `node` is undefined for what is being made. Undefined where it would be no good. It may be sent along
    * with the open. Never rejects.
@@ -51,10 +60,17 @@ export class Backings {
   ask(node: Node | undefined, fid: Fid, options: RequestOptions): Promise<number | undefined> | undefined {
     if (this.registry === undefined || !this.#ordered.lends) return undefined;
     if (node !== undefined && (node.backing !== undefined || !mayBeBacked(node))) return undefined;
-    return descriptorOf(fid, options).catch((error: unknown) => {
-      trace('no descriptor: %s', error);
-      return undefined;
-    });
+    return descriptorOf(fid, options).then(
+      (fd) => {
+        this.#refused = 0;
+        return fd;
+      },
+      (error: unknown) => {
+        trace('no descriptor: %s', error);
+        if ((error as NodeJS.ErrnoException).code === 'EOPNOTSUPP') this.#refused++;
+        return undefined;
+      },
+    );
   }
 
   /** The backing file for a handle that was just opened: the one its node has, or what was asked for; 0 where it is to have none. */

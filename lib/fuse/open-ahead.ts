@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, statfsSync } from 'node:fs';
+import type { Client } from '../client/index.js';
 import { L_O_RDONLY, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
 import type { EntryPlus } from '../protocol/plus.js';
 import type { Attributes, Timespec } from '../protocol/types.js';
@@ -43,8 +44,9 @@ export interface Ready {
 }
 
 interface Opening {
-  /** When it was begun (performance.now). */
+  /** When it was begun (performance.now), and in what conversation: the next one's server may pass none. */
   readonly at: number;
+  readonly session: Client['session'];
   readonly done: Promise<Ready | undefined>;
   /** What that resolved to. */
   ready: Ready | undefined;
@@ -144,7 +146,13 @@ export class OpenAhead {
     const row = link && this.#rows.get(link.parent);
     const opening = row?.user === user ? row.openings.get(link?.name ?? '') : undefined;
     if (link === undefined || row === undefined || opening === undefined) return undefined;
+    const { session } = this.#bridge.client;
+    if (opening.session !== session || session.lost !== undefined) {
+      this.#drop(row, link.name, opening);
+      return undefined;
+    }
     this.#remove(row, link.name);
+    if (opening.ready !== undefined) opening.ready.pin.fid.unneeded = false;
     return opening.ready ?? opening.done;
   }
 
@@ -162,7 +170,7 @@ export class OpenAhead {
   opened(node: Node, user: number): void {
     const link = node.links[node.links.length - 1];
     const row = link && this.#rows.get(link.parent);
-    if (link === undefined || row === undefined || row.user !== user || row.barred) return;
+    if (link === undefined || row === undefined || row.user !== user || row.barred || !this.#bridge.backings.likely) return;
     const { name, parent } = link;
     const now = performance.now();
     const last = this.#last;
@@ -196,20 +204,23 @@ export class OpenAhead {
   }
 
   #next(directory: Node, row: Row, files: Iterable<Candidate>, now: number): void {
-    const { tree } = this.#bridge;
+    const { tree, client } = this.#bridge;
     const from = tree.held(directory, row.user);
     if (from === undefined) return;
+    const { session } = client;
     let left = LOOK;
     for (const file of files) {
       if (row.openings.size >= MOST || this.#open >= MOST_OF_ALL || left-- === 0) break;
       const { name } = file.entry;
       const { attributes } = file.told;
       if (file.vain || attributes === undefined || !isFit(attributes, file.at) || row.openings.has(name)) continue;
-      const opening: Opening = { at: now, done: this.#begin(row, from, name, attributes), ready: undefined };
+      const opening: Opening = { at: now, session, done: this.#begin(row, from, name, attributes), ready: undefined };
       void opening.done.then((ready) => {
         opening.ready = ready;
         if (ready !== undefined) {
           row.vain = 0;
+          // After a loss nobody misses it.
+          if (row.openings.get(name) === opening) ready.pin.fid.unneeded = true;
           return;
         }
         // The same attempt would fail again, for each file that is opened before it.

@@ -2,6 +2,7 @@
 import {
   appendFileSync,
   linkSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,10 +13,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { Fid } from '../../lib/client/index.js';
-import type { MountOptions } from '../../lib/fuse/index.js';
+import { connect, Fid, type RecoveryEvent } from '../../lib/client/index.js';
+import { type MountOptions, mount } from '../../lib/fuse/index.js';
 import { Random } from '../support/random.js';
 import { isLinux, requires } from '../support/requires.js';
+import { startNinep } from '../support/servers/ninep.js';
+import { TemporaryDirectory } from '../support/temporary.js';
 import { type Mounted, mounted, type ServerName } from './mounted.js';
 import { talker } from './talker.js';
 
@@ -215,6 +218,50 @@ requires('mount')('open ahead', () => {
       return at.mount.counters().foreseen;
     };
     await expect.poll(all, { timeout: 20_000 }).toBeGreaterThan(0);
+  });
+
+  test.runIf(knows)('none outlives its conversation, nor is any where the next one passes no descriptors', { timeout }, async () => {
+    await using root = new TemporaryDirectory('open-ahead');
+    const [source, directory, socket] = [root.join('source'), root.join('mount'), root.join('socket')];
+    for (const each of [source, directory]) mkdirSync(each);
+    for (const name of names) writeFileSync(`${source}/${name}`, name);
+    const last = statSync(`${source}/${names.at(-1)}`).ctimeMs;
+    await expect.poll(() => Date.now() - last).toBeGreaterThan(50);
+    const start = (lend: string) =>
+      startNinep(['serve', '--export', `${source},aname=tree,lend=${lend}`, '--listen', `unix:${socket}`], /serving/);
+    let server = await start('on');
+    const events: string[] = [];
+    const onEvent = ({ type }: RecoveryEvent): void => void events.push(type);
+    const client = await connect(`unix:${socket}?aname=tree`, { polled: true, descriptors: true, retry: 60, onEvent });
+    const mounting = await mount(client, directory);
+    const opens = vi.spyOn(Fid.prototype, 'open');
+    onTestFinished(() => opens.mockRestore());
+    try {
+      await using one = reader(directory);
+      const begun = async (): Promise<number> => {
+        for (const name of names.slice(0, 20)) expect(await one.read(name)).toBe(`4 ${name}`);
+        return mounting.counters().openAhead;
+      };
+      await expect.poll(begun, { timeout: 30_000 }).toBeGreaterThan(0);
+      const { foreseen } = mounting.counters();
+      await server.stop();
+      rmSync(`${source}/${names[25]}`);
+      const reading = one.read(names[20] ?? '');
+      server = await start('off');
+      expect(await reading).toBe(`4 ${names[20]}`);
+      opens.mockClear();
+      for (const name of names) expect(await one.read(name)).toBe(name === names[25] ? 'ENOENT' : `4 ${name}`);
+      expect(mounting.counters()).toMatchObject({ foreseen });
+      // Its readers, a directory that is listed, and nobody else.
+      expect(opens.mock.calls.length).toBeLessThan(names.length + 10);
+      await expect.poll(() => mounting.counters(), { timeout: 30_000 }).toMatchObject({ openAhead: 0 });
+      // A file that nobody had open is nothing that anybody has lost.
+      expect(events).not.toContain('casualty');
+    } finally {
+      await mounting.unmount();
+      await client.close();
+      await server.stop();
+    }
   });
 
   test.runIf(knows)('a mount that ends has none of them open any more', { timeout }, async () => {
