@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, statfsSync } from 'node:fs';
+import { type BigIntStats, closeSync, fstatSync, statfsSync } from 'node:fs';
 import type { Client } from '../client/index.js';
 import { L_O_RDONLY, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../protocol/constants.js';
 import type { EntryPlus } from '../protocol/plus.js';
@@ -309,7 +309,8 @@ export class OpenAhead {
  */
 export function asItIs({ fd, attributes }: Ready): Attributes | undefined {
   const { size, mtime, ctime, atime, blocks } = attributes;
-  const stat = fstatSync(fd, { bigint: true });
+  const stat = told(fd);
+  if (stat === undefined) return undefined;
   if (stat.ctimeNs !== nanoseconds(ctime) || stat.mtimeNs !== nanoseconds(mtime) || stat.size !== BigInt(size) || stat.nlink !== 1n)
     return undefined;
   const { atimeNs } = stat;
@@ -318,6 +319,15 @@ export function asItIs({ fd, attributes }: Ready): Attributes | undefined {
   if (atimeNs < 0n) return undefined;
   const read = { sec: Number(atimeNs / SECOND_NS), nsec: Number(atimeNs % SECOND_NS) };
   return { ...attributes, atime: read, blocks: Number(stat.blocks) };
+}
+
+/** fstat(2), or undefined where that fails, as it does on a file system that was shut down: the server will say so. */
+function told(fd: number): BigIntStats | undefined {
+  try {
+    return fstatSync(fd, { bigint: true });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Ends what nobody has taken, or what does not hold. */
