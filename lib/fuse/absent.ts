@@ -23,6 +23,8 @@ const CHUNK = 64 * 1024;
 const IDLE = 5000;
 const SWEEP = 1000;
 const DENIED = 10_000;
+/** Refusals in a row by the server, and nothing is tried anywhere for as long: its file system may be one that does not tell. */
+const REFUSALS = 4;
 
 /** A directory in which names are looked up in vain. */
 interface Row {
@@ -49,6 +51,8 @@ export class Absent {
   readonly #bridge: Bridge;
   readonly #rows = new Map<Node, Row>();
   readonly #watched = new Map<number, Set<Row>>();
+  /** Watches that nobody wants any more, until no answer is on its way that may be about one of them. */
+  readonly #left = new Set<number>();
   readonly #buffer = new Uint8Array(16 * EVENT_MAX);
   /** The conversation that the queue is of. */
   #session: unknown;
@@ -58,6 +62,9 @@ export class Absent {
   #misses = 0;
   #lastAt = Number.NEGATIVE_INFINITY;
   readonly #rounds = new Set<Promise<void>>();
+  #refusals = 0;
+  /** Nothing is tried before. */
+  #deniedUntil = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   /** Look-ups that were answered so. */
@@ -97,7 +104,10 @@ export class Absent {
     const now = performance.now();
     this.#misses = now - this.#lastAt > CLOSE ? 1 : this.#misses + 1;
     this.#lastAt = now;
+    if (this.#deniedUntil > now) return;
     let row = this.#rows.get(parent);
+    // It is another's for as long as he uses it: to list it for each in turn would take longer than to ask.
+    if (row !== undefined && row.user !== user && (row.names ?? row.appeared) !== undefined) return;
     if (row === undefined || row.user !== user) {
       if (row !== undefined) this.#forget(parent, row);
       row = { user, misses: 0, lastAt: now, watch: 0, names: undefined, appeared: undefined, deniedUntil: 0 };
@@ -107,66 +117,89 @@ export class Absent {
     row.misses = now - row.lastAt > CLOSE ? 1 : row.misses + 1;
     row.lastAt = now;
     if (row.misses < (this.#misses > ENOUGH ? FEW : ENOUGH) || row.names !== undefined || row.appeared !== undefined) return;
-    if (row.deniedUntil > now || this.#watched.size >= WATCHES) return;
+    if (row.deniedUntil > now || this.#watched.size + this.#rounds.size >= WATCHES) return;
     row.appeared = new Set();
-    const round = this.#watch(parent, row).finally(() => this.#rounds.delete(round));
+    const round = this.#watch(parent, row).finally(() => {
+      this.#rounds.delete(round);
+      this.#endLeft();
+    });
     this.#rounds.add(round);
   }
 
   /** Nothing is known from now on. Resolves when whatever was asked for is there, and its fids are the clunker's. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#lose();
+    this.#forgetAll();
     await Promise.all(this.#rounds);
+    this.#lose();
   }
 
   async #watch(parent: Node, row: Row): Promise<void> {
     const bridge = this.#bridge;
     const { session } = bridge.client;
     let pin: Awaited<ReturnType<Bridge['clone']>>['pin'] | undefined;
+    let watching: Promise<NameWatch> | undefined;
     try {
       const made = await bridge.clone(parent, row.user, {});
       pin = made.pin;
       const { fid } = pin;
       const opening = fid.open(L_O_RDONLY | L_O_DIRECTORY);
       opening.catch(() => {});
-      const watching = watchOf(fid);
-      watching.catch(() => {});
+      watching = watchOf(fid);
+      watching.catch(() => this.#refusals++);
       await Promise.all([made.done, opening]);
-      this.#begin(parent, row, await watching, session);
+      const watch = await watching;
+      watching = undefined;
+      this.#refusals = 0;
+      this.#begin(parent, row, watch, session);
       // What is in the queue by now may be older than what is listed: it does no harm.
       const names = new Set<string>();
       const count = Math.min(CHUNK, bridge.client.session.maxPayload);
+      let listed = 0;
       for (let offset: bigint | undefined = 0n; offset !== undefined; ) {
         const list = await fid.readdir(offset, count);
+        // It may have ended meanwhile.
+        if (row.watch === 0 || row.appeared === undefined) throw new Error('the watch has ended');
         for (const { name } of list) names.add(name);
-        if (names.size > NAMES) throw new Error('too many names');
+        // What is known of others is not given up for it: who goes from one to the next would have each of them listed anew.
+        listed += list.length;
+        if (listed > NAMES || this.#kept + listed > NAMES_OF_ALL) throw new Error('too many names');
         offset = list[list.length - 1]?.offset;
       }
-      // It may have ended meanwhile.
-      if (row.watch === 0 || row.appeared === undefined) throw new Error('the watch has ended');
-      for (const name of row.appeared) names.add(name);
+      for (const name of row.appeared ?? []) names.add(name);
       row.appeared = undefined;
       row.names = names;
       this.#kept += names.size;
-      for (const [oldest, each] of this.#rows) if (this.#kept > NAMES_OF_ALL && each !== row) this.#forget(oldest, each);
     } catch (error) {
       trace('not watched: %s', error);
-      this.#unwatch(row);
-      row.deniedUntil = performance.now() + DENIED;
+      // It was not waited for.
+      void watching?.then(
+        ({ queue }) => close(queue),
+        () => {},
+      );
+      this.#deny(row);
+      if (this.#refusals >= REFUSALS) {
+        this.#refusals = 0;
+        this.#deniedUntil = row.deniedUntil;
+      }
     } finally {
       if (pin !== undefined) bridge.tree.clunker.give(pin.fid);
     }
   }
 
   #begin(parent: Node, row: Row, { queue, watch }: NameWatch, session: unknown): void {
-    const over = this.#stopped || session !== this.#bridge.client.session || this.#rows.get(parent) !== row;
-    if (!over && session !== this.#session) {
-      this.#lose(row);
+    if (session !== this.#bridge.client.session || session === this.#session) close(queue);
+    else {
+      // Those that are asked for in this conversation, too, go on.
+      if (this.#queue >= 0) this.#lose(row);
       this.#queue = queue;
       this.#session = session;
-    } else close(queue);
-    if (over) throw new Error('nobody wants it any more');
+    }
+    const known = session === this.#session;
+    if (this.#stopped || !known || this.#rows.get(parent) !== row) {
+      if (known) this.#left.add(watch);
+      throw new Error('nobody wants it any more');
+    }
     row.watch = watch;
     const rows = this.#watched.get(watch) ?? new Set();
     this.#watched.set(watch, rows.add(row));
@@ -193,7 +226,7 @@ export class Absent {
       if (names === undefined || names.has(name)) continue;
       names.add(name);
       if (row.names !== undefined) this.#kept++;
-      if (names.size > NAMES) this.#unwatch(row);
+      if (names.size > NAMES || this.#kept > NAMES_OF_ALL) this.#deny(row);
     }
   }
 
@@ -206,13 +239,24 @@ export class Absent {
     const rows = this.#watched.get(row.watch);
     if (rows?.delete(row) && rows.size === 0) {
       this.#watched.delete(row.watch);
-      // An answer that is on its way may be about this very watch: it is left, and tells nobody.
-      if (this.#rounds.size === 0) endWatch(this.#queue, row.watch);
+      this.#left.add(row.watch);
+      this.#endLeft();
     }
     this.#kept -= row.names?.size ?? 0;
     row.watch = 0;
     row.names = undefined;
     row.appeared = undefined;
+  }
+
+  #deny(row: Row): void {
+    this.#unwatch(row);
+    row.deniedUntil = performance.now() + DENIED;
+  }
+
+  #endLeft(): void {
+    if (this.#rounds.size > 0) return;
+    for (const watch of this.#left) if (!this.#watched.has(watch)) endWatch(this.#queue, watch);
+    this.#left.clear();
   }
 
   #forget(directory: Node, row: Row): void {
@@ -229,6 +273,7 @@ export class Absent {
     this.#forgetAll(but);
     if (this.#queue >= 0) close(this.#queue);
     this.#queue = -1;
+    this.#left.clear();
     this.#session = undefined;
     if (but !== undefined) return;
     clearInterval(this.#timer);
@@ -238,6 +283,6 @@ export class Absent {
   #sweep(): void {
     const now = performance.now();
     for (const [directory, row] of this.#rows) if (now - row.lastAt > IDLE && row.deniedUntil < now) this.#forget(directory, row);
-    if (this.#rows.size === 0) this.#lose();
+    if (this.#rows.size === 0 && this.#rounds.size === 0) this.#lose();
   }
 }

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** A script in a process of its own that answers each line it is told with a line. */
-export function talker(script: string) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+/** A script in a process of its own, and of a user's, that answers each line it is told with a line. */
+export function talker(script: string, user?: number) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { uid: user, cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
     async tell(line: string): Promise<string> {
