@@ -2,8 +2,8 @@ import debug from 'debug';
 import { type NameWatch, watchOf } from '../client/index.js';
 import { L_O_DIRECTORY, L_O_RDONLY } from '../protocol/constants.js';
 import { decodeText } from '../protocol/text.js';
-import { EVENT_MAX, eachEvent, endWatch, IN_CREATE, IN_MOVED_TO, IN_Q_OVERFLOW } from '../sys/inotify.js';
-import { close, read } from '../sys/io.js';
+import { EVENT_MAX, eachEvent, endWatch, IN_CREATE, IN_MOVED_TO, IN_Q_OVERFLOW, isQueue } from '../sys/inotify.js';
+import { close, EAGAIN, read } from '../sys/io.js';
 import type { Bridge } from './bridge.js';
 import type { Node } from './nodes.js';
 
@@ -25,6 +25,8 @@ const SWEEP = 1000;
 const DENIED = 10_000;
 /** Refusals in a row by the server, and nothing is tried anywhere for as long: its file system may be one that does not tell. */
 const REFUSALS = 4;
+/** Readings at once; a queue holds fewer (max_queued_events) unless it is filled as fast. */
+const READINGS = 4096;
 
 /** A directory in which names are looked up in vain. */
 interface Row {
@@ -189,11 +191,14 @@ export class Absent {
 
   #begin(parent: Node, row: Row, { queue, watch }: NameWatch, session: unknown): void {
     if (session !== this.#bridge.client.session || session === this.#session) close(queue);
-    else {
+    else if (isQueue(queue)) {
       // Those that are asked for in this conversation, too, go on.
       if (this.#queue >= 0) this.#lose(row);
       this.#queue = queue;
       this.#session = session;
+    } else {
+      close(queue);
+      this.#deniedUntil = Number.POSITIVE_INFINITY;
     }
     const known = session === this.#session;
     if (this.#stopped || !known || this.#rows.get(parent) !== row) {
@@ -207,10 +212,10 @@ export class Absent {
 
   #drain(): void {
     const buffer = this.#buffer;
-    for (;;) {
+    for (let many = 0; many < READINGS; many++) {
       const length = read(this.#queue, buffer);
-      // EAGAIN: there are none.
-      if (length <= 0) return;
+      if (length === EAGAIN) return;
+      if (length <= 0) break;
       eachEvent(buffer, length, (watch, mask, start, end) => {
         if ((mask & IN_Q_OVERFLOW) !== 0) this.#forgetAll();
         else if ((mask & (IN_CREATE | IN_MOVED_TO)) === 0) this.#ended(watch);
@@ -218,6 +223,7 @@ export class Absent {
       });
       if (length <= buffer.length - EVENT_MAX) return;
     }
+    this.#forgetAll();
   }
 
   #appeared(watch: number, name: string): void {

@@ -1,3 +1,5 @@
+import { readlinkSync } from 'node:fs';
+import { setNonblocking } from './io.js';
 import { check, declare, lazy, outcome } from './libc.js';
 
 /** What a directory's names become, as the kernel tells it at once (inotify(7)). */
@@ -29,6 +31,17 @@ export function inotify(): number {
   return check(calls().init(IN_NONBLOCK | IN_CLOEXEC), 'inotify_init1');
 }
 
+/** Whether a descriptor that another process made is a queue, which is non-blocking from then on: reading it neither waits nor goes on for ever. */
+export function isQueue(fd: number): boolean {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== 'anon_inode:inotify') return false;
+    setNonblocking(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Has the names that appear in an open directory told in a queue, and its own end. The number (over 0) that events bear, the same each time for one directory; or an error
  * number negated.
@@ -51,7 +64,7 @@ export function eachEvent(
   const view = new DataView(buffer.buffer, buffer.byteOffset, length);
   for (let at = 0; at + HEAD <= length; ) {
     const start = at + HEAD;
-    const next = start + view.getUint32(at + 12, true);
+    const next = Math.min(start + view.getUint32(at + 12, true), length);
     let end = start;
     while (end < next && buffer[end] !== 0) end++;
     told(view.getInt32(at, true), view.getUint32(at + 4, true), start, end);

@@ -1,11 +1,12 @@
 /** Names that are not there, where there is not enough of something, or it is not what it should be: the server is asked as ever, and not over and over. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Client, connect } from '../../lib/client/index.js';
 import { type Mount, mount } from '../../lib/fuse/index.js';
 import { type LocalOptions, localBackend, Server } from '../../lib/server/index.js';
 import { Watches } from '../../lib/server/watches.js';
+import { pipe } from '../../lib/sys/io.js';
 import { listen } from '../../lib/transport/index.js';
 import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
@@ -66,6 +67,23 @@ requires('mount')('names that are not there, where they cannot be known', () => 
     mkdirSync(directory, { recursive: true });
     for (let n = 0; n < many; n++) symlinkSync('nowhere', `${directory}/n${n}`);
   }
+
+  test.each<[string, () => number]>([
+    ['zeros without end', () => openSync('/dev/zero', 'r')],
+    ['noise without end', () => openSync('/dev/urandom', 'r')],
+    ['a file', () => openSync(process.execPath, 'r')],
+    ['a pipe into which nobody writes', () => pipe()[0]],
+  ])('a server that passes %s for a queue is not believed', { timeout }, async (_, descriptor) => {
+    const at = await mounted();
+    add.mockImplementation(() => ({ number: 1, descriptor: descriptor() }));
+    await using one = looker(at.directory);
+    mkdirSync(`${at.source}/d`);
+    for (const where of ['', 'd/']) for (let n = 0; n < 50; n++) expect(await one.look(`${where}none${n}`)).toBe('ENOENT');
+    writeFileSync(`${at.source}/none3`, '');
+    expect(await one.look('none3')).toBe('file');
+    expect(add).toHaveBeenCalledTimes(1);
+    expect(at.mount.counters()).toMatchObject({ watched: 0, absent: 0 });
+  });
 
   test('a server that watches nothing is not asked again for each directory', { timeout }, async () => {
     const at = await mounted({ except: [root.join('tree/d0')] });
