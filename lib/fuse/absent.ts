@@ -28,6 +28,9 @@ const REFUSALS = 4;
 /** Readings at once; a queue holds fewer (max_queued_events) unless it is filled as fast. */
 const READINGS = 4096;
 
+/** Whose the queue of a conversation is: of what one has read from it, another hears no more. */
+const owners = new WeakMap<object, Absent>();
+
 /** A directory in which names are looked up in vain. */
 interface Row {
   readonly user: number;
@@ -120,6 +123,10 @@ export class Absent {
     row.lastAt = now;
     if (row.misses < (this.#misses > ENOUGH ? FEW : ENOUGH) || row.names !== undefined || row.appeared !== undefined) return;
     if (row.deniedUntil > now || this.#watched.size + this.#rounds.size >= WATCHES) return;
+    const { session } = this.#bridge.client;
+    const owner = owners.get(session);
+    if (owner !== undefined && owner !== this) return;
+    owners.set(session, this);
     row.appeared = new Set();
     const round = this.#watch(parent, row).finally(() => {
       this.#rounds.delete(round);
@@ -134,6 +141,8 @@ export class Absent {
     this.#forgetAll();
     await Promise.all(this.#rounds);
     this.#lose();
+    const { session } = this.#bridge.client;
+    if (owners.get(session) === this) owners.delete(session);
   }
 
   async #watch(parent: Node, row: Row): Promise<void> {

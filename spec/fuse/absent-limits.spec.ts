@@ -10,7 +10,7 @@ import { pipe } from '../../lib/sys/io.js';
 import { listen } from '../../lib/transport/index.js';
 import { requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
-import { looker } from './looker.js';
+import { known, looker } from './looker.js';
 
 const timeout = 120_000;
 
@@ -67,6 +67,21 @@ requires('mount')('names that are not there, where they cannot be known', () => 
     mkdirSync(directory, { recursive: true });
     for (let n = 0; n < many; n++) symlinkSync('nowhere', `${directory}/n${n}`);
   }
+
+  test('two mounts of one client do not take from each other what the queue tells', { timeout }, async () => {
+    const at = await mounted();
+    const other = await mounted({}, 'other');
+    await using one = looker(at.directory);
+    await using two = looker(other.directory);
+    await known(at, one.look);
+    for (let n = 0; n < 50; n++) expect(await two.look(`none${n}`)).toBe('ENOENT');
+    writeFileSync(`${at.source}/none3`, '');
+    expect(await two.look('never')).toBe('ENOENT');
+    expect(await one.look('none3')).toBe('file');
+    expect(await two.look('none3')).toBe('file');
+    await mounts.shift()?.unmount();
+    await known(other, two.look, 'more');
+  });
 
   test.each<[string, () => number]>([
     ['zeros without end', () => openSync('/dev/zero', 'r')],
