@@ -1,6 +1,6 @@
 /** Names that are not there, where there is not enough of something, or it is not what it should be: the server is asked as ever, and not over and over. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Client, connect } from '../../lib/client/index.js';
 import { type Mount, mount } from '../../lib/fuse/index.js';
@@ -8,7 +8,7 @@ import { type LocalOptions, localBackend, Server } from '../../lib/server/index.
 import { Watches } from '../../lib/server/watches.js';
 import { pipe } from '../../lib/sys/io.js';
 import { listen } from '../../lib/transport/index.js';
-import { requires } from '../support/requires.js';
+import { missing, requires } from '../support/requires.js';
 import { TemporaryDirectory } from '../support/temporary.js';
 import { known, looker } from './looker.js';
 
@@ -140,5 +140,37 @@ requires('mount')('names that are not there, where they cannot be known', () => 
     expect(add.mock.calls.length).toBeLessThan(10);
     writeFileSync(`${at.source}/none3.3`, '');
     for (const { look } of [one, two]) expect(await look('none3.3')).toBe('file');
+  });
+
+  const encryption = missing('keyctl', 'mkfs.ext4', 'e4crypt', { devices: ['/dev/loop-control'] });
+  test.skipIf(encryption !== undefined)('those of an encrypted directory are there once it is unlocked', { timeout }, async () => {
+    const [image, source] = [root.join('image'), root.join('tree')];
+    writeFileSync(image, '');
+    truncateSync(image, 32 << 20);
+    execFileSync('mkfs.ext4', ['-q', '-O', 'encrypt', image]);
+    const disk = (): unknown => execFileSync('mount', ['-o', 'loop', image, source]);
+    // The key is gone with the session.
+    const unlocked = (then: string): unknown => {
+      const script = `echo word | e4crypt add_key -S 0x1234 ${source}/d && ${then}`;
+      return execFileSync('keyctl', ['session', '-', 'sh', '-c', script], { stdio: ['ignore', 'ignore', 'ignore'] });
+    };
+    disk();
+    try {
+      mkdirSync(`${source}/d`);
+      unlocked(`: > ${source}/d/none3`);
+      execFileSync('umount', [source]);
+      disk();
+      const at = await mounted();
+      await using one = looker(at.directory);
+      for (let n = 0; n < 50; n++) expect(await one.look(`d/none${n}`)).toBe('ENOENT');
+      unlocked(`test -f ${source}/d/none3`);
+      expect(readdirSync(`${source}/d`)).toEqual(['none3']);
+      expect(await one.look('d/none3')).toBe('file');
+    } finally {
+      for (const each of mounts.splice(0)) await each.unmount();
+      await client.close();
+      await server.close();
+      execFileSync('umount', [source]);
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { closeSync, linkSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { foldsCase } from '../../lib/sys/casefold.js';
+import { findsUntold } from '../../lib/sys/casefold.js';
 import {
   EVENT_MAX,
   eachEvent,
@@ -117,6 +117,6 @@ test('a queue that is full says so', () => {
   expect(last).toEqual([-1, IN_Q_OVERFLOW, '']);
 });
 
-test('a directory that does not fold case says so', () => {
-  expect(foldsCase(directory('d'))).toBe(false);
+test('a directory in which names are what is told says so', () => {
+  expect(findsUntold(directory('d'))).toBe(false);
 });

@@ -1,7 +1,7 @@
 import { DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN, QTDIR, QTFILE, QTSYMLINK } from '../../protocol/constants.js';
 import { decodeText } from '../../protocol/text.js';
 import type { DirectoryEntry, LockRange, Qid, SetAttributes } from '../../protocol/types.js';
-import { foldsCase } from '../../sys/casefold.js';
+import { findsUntold } from '../../sys/casefold.js';
 import { Dirents } from '../../sys/dirent.js';
 import { watchNames } from '../../sys/inotify.js';
 import { type Op, wait } from '../../sys/op.js';
@@ -33,7 +33,7 @@ export class LocalDirectory extends Opened {
     const { device, tree } = this.node;
     if (!tree.lends || !tree.showsAll || !device.tellsNames || !device.here(Date.now())) return undefined;
     const fd = this.opened();
-    if (foldsCase(fd)) return undefined;
+    if (findsUntold(fd)) return undefined;
     const watch = watchNames(queue, fd);
     return watch < 0 ? undefined : watch;
   }
