@@ -27,11 +27,22 @@ export class Watches {
   /** EOPNOTSUPP where the directory's file system does not tell, EMFILE where there are no more queues to be had. */
   add(directory: BackendFile): Watch {
     if (directory.watch === undefined) throw failure('EOPNOTSUPP');
+    const first = this.#queue < 0;
     const queue = this.#made();
-    const number = directory.watch(queue);
+    let number: number | undefined;
+    let descriptor: number | undefined;
+    try {
+      // Nothing is watched that the client does not hear of.
+      descriptor = lending(this.#connection, () => {
+        number = directory.watch?.(queue);
+        const fd = number === undefined ? -1 : duplicate(queue);
+        return fd < 0 ? undefined : fd;
+      });
+    } finally {
+      if (first && descriptor === undefined) this.end();
+    }
     if (number === undefined) throw failure('EOPNOTSUPP');
-    const descriptor = lending(this.#connection, () => duplicate(queue));
-    if (descriptor === undefined || descriptor < 0) throw failure('EMFILE');
+    if (descriptor === undefined) throw failure('EMFILE');
     return { number, descriptor };
   }
 

@@ -105,8 +105,12 @@ requires('root')('watched directories', () => {
     ['a tree in memory', {}, '', {}],
   ] as const)('nothing is told of %s', async (what, options, path, exported) => {
     const c = await client('except' in options ? { except: options.except.map((one) => root.join('tree', one)) } : options, path, exported);
-    expect([what, await c.outcome('Txattrwalk', ask(await opened(c, '')))]).toEqual([what, 'EOPNOTSUPP']);
+    const fid = await opened(c, '');
+    const before = readdirSync('/proc/self/fd').length;
+    expect([what, await c.outcome('Txattrwalk', ask(fid))]).toEqual([what, 'EOPNOTSUPP']);
     expect(c.transport.takeDescriptor?.()).toBeUndefined();
+    // Others need the queues.
+    expect(readdirSync('/proc/self/fd')).toHaveLength(before);
   });
 
   test('there are only so many queues, and those of conversations that have ended count no more', async () => {
