@@ -2,10 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes minutes: run in CI, and when asked for by name. */
+/** What takes minutes, or a tenth of the two that the rest may take: run in CI, and when asked for by name. */
 const long = [
   ...['spec/e2e/**', 'spec/fuse/native.spec.ts', 'spec/interop/peers.spec.ts', 'spec/interop/saboteurs.spec.ts', 'spec/cli/bundle.spec.ts'],
-  ...['spec/support/guest/**', 'spec/fs/large.spec.ts'],
+  ...['spec/support/guest/**', 'spec/fs/large.spec.ts', 'spec/cli/bridge.spec.ts', 'spec/bridge/faults.spec.ts'],
 ];
 const everything =
   process.env['NINEP_REQUIRE'] === 'all' || process.argv.some((word) => word.startsWith('spec/') && !word.endsWith('.config.ts'));

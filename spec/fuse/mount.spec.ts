@@ -151,7 +151,11 @@ async function abortConnection(directory: string): Promise<void> {
 }
 
 for (const server of ['passthrough', 'mapped-xattr', 'diod'] as ServerName[]) {
-  requires('mount', ...(server === 'diod' ? ['diod'] : []))(`a mount of ${server}`, () => {
+  requires(
+    'mount',
+    'python3',
+    ...(server === 'diod' ? ['diod'] : []),
+  )(`a mount of ${server}`, () => {
     test('holds what was put there, and no fid is left when it ends', { timeout }, async () => {
       const at = await mounted(server);
       const { client, directory, source } = at;
@@ -485,7 +489,11 @@ requires('mount')('locks through mounts', () => {
   });
 });
 
-requires('mount', 'diod')('a mount whose server', () => {
+requires(
+  'mount',
+  'diod',
+  'python3',
+)('a mount whose server', () => {
   test('is killed gives EIO at once and can be unmounted', { timeout }, async () => {
     await using root = new TemporaryDirectory('lost');
     await mkdir(root.join('source'));

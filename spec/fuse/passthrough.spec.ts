@@ -19,7 +19,7 @@ const backed = (options: MountOptions = {}): Promise<Mounted> => mounted('passth
 
 const open = (directory: string): number => readdirSync(directory).length;
 
-requires('mount')('passthrough', () => {
+requires('mount', 'python3')('passthrough', () => {
   test.runIf(knows)('no request for content leaves the kernel', { timeout }, async () => {
     await using at = await backed();
     await shell(

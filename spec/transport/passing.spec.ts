@@ -57,7 +57,11 @@ function pair(options = {}): [PolledTransport, PolledTransport] {
   return [new PolledTransport('ours', ours, ours), new PolledTransport('theirs', theirs, theirs, { descriptors: true, ...options })];
 }
 
-requires('root', 'setpriv')('a transport that passes descriptors', () => {
+requires(
+  'root',
+  'setpriv',
+  'python3',
+)('a transport that passes descriptors', () => {
   beforeAll(() => writeFileSync(some, ''));
   afterAll(() => place.remove());
 
