@@ -101,6 +101,11 @@ export class OpenAhead {
     return this.#open;
   }
 
+  /** Whether there is any directory of which the next files can be told: never where none may be open ahead. */
+  get knows(): boolean {
+    return this.#rows.size > 0;
+  }
+
   /**
    * A directory was listed for a user, with attributes, from its beginning (`anew`) or from where the last listing of it ended, as was asked for at `at`
    * (performance.now).

@@ -244,7 +244,7 @@ export function openOperation(bridge: Bridge): Pick<Operations, 'open'> {
       const just = bridge.looked.takeLookup(request.pid, node);
       const compares = !truncates && options.cache === 'open' && (wire & L_O_ACCMODE) !== L_O_WRONLY && just?.attributes === undefined;
       const reads = (wire & L_O_ACCMODE) === L_O_RDONLY && (flags & O_DIRECT) === 0 && options.cache === 'open' && !options.direct;
-      const foreseen = reads && options.openAhead && wire === L_O_RDONLY;
+      const foreseen = reads && wire === L_O_RDONLY && opens.knows;
       // What is cached and may still be good is not read.
       const size = reads && node.seen === undefined && node.size > 0 && node.size <= PREFETCH_MAX ? node.size : undefined;
       let look: Look = { attributes: compares, names: [], just: just !== undefined };
