@@ -16,7 +16,6 @@ const IN_CLOEXEC = 0o2000000;
 export const IN_MOVED_TO = 0x80;
 export const IN_CREATE = 0x100;
 export const IN_DELETE_SELF = 0x400;
-export const IN_UNMOUNT = 0x2000;
 export const IN_Q_OVERFLOW = 0x4000;
 export const IN_IGNORED = 0x8000;
 const IN_ONLYDIR = 0x1000000;

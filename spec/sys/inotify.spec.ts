@@ -1,6 +1,6 @@
 import { closeSync, linkSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { findsUntold } from '../../lib/sys/casefold.js';
+import { findsUntold } from '../../lib/sys/iflags.js';
 import {
   EVENT_MAX,
   eachEvent,

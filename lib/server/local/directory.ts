@@ -1,8 +1,8 @@
 import { DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN, QTDIR, QTFILE, QTSYMLINK } from '../../protocol/constants.js';
 import { decodeText } from '../../protocol/text.js';
 import type { DirectoryEntry, LockRange, Qid, SetAttributes } from '../../protocol/types.js';
-import { findsUntold } from '../../sys/casefold.js';
 import { Dirents } from '../../sys/dirent.js';
+import { findsUntold } from '../../sys/iflags.js';
 import { watchNames } from '../../sys/inotify.js';
 import { type Op, wait } from '../../sys/op.js';
 import type { Awaitable } from '../backend.js';
