@@ -3,14 +3,13 @@ import { closeSync, fstatSync, readSync, statSync, writeFileSync, writeSync } fr
 import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DESCRIPTOR_XATTR, L_O_RDONLY, L_O_RDWR, NOFID, NOTAG } from '../../../lib/protocol/constants.js';
-import { type LocalOptions, localBackend, MemoryBackend, Server } from '../../../lib/server/index.js';
-import { socketpair } from '../../../lib/sys/io.js';
+import type { LocalOptions, Server } from '../../../lib/server/index.js';
 import { MAX_PASSED } from '../../../lib/sys/rights.js';
-import { PolledTransport } from '../../../lib/transport/polled.js';
 import { openBelow } from '../../support/descriptors.js';
 import { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
+import { passedTo, serverOf } from './passing.js';
 
 requires('root')('descriptors of open files', () => {
   let root: TemporaryDirectory;
@@ -32,18 +31,13 @@ requires('root')('descriptors of open files', () => {
   });
 
   async function client(options: LocalOptions = {}, path = root.join('tree'), exported: { readonly?: boolean } = {}): Promise<RawClient> {
-    server = new Server({ exports: {} });
-    server.export('tree', path === '' ? new MemoryBackend() : await localBackend(path, options), exported);
+    server = await serverOf(path, options, exported);
     return connected();
   }
 
   async function connected(): Promise<RawClient> {
-    const [ours, theirs] = socketpair();
-    server.serve(new PolledTransport('theirs', theirs, theirs));
-    const c = new RawClient(new PolledTransport('ours', ours, ours, { descriptors: true }));
+    const c = await passedTo(server);
     clients.push(c);
-    await c.version();
-    await c.attach(0, 'tree');
     return c;
   }
 

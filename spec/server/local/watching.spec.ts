@@ -2,13 +2,13 @@
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { L_O_DIRECTORY, L_O_RDONLY, NOFID, WATCH_XATTR } from '../../../lib/protocol/constants.js';
-import { type LocalOptions, localBackend, MemoryBackend, Server } from '../../../lib/server/index.js';
+import type { LocalOptions, Server } from '../../../lib/server/index.js';
 import { EVENT_MAX, eachEvent } from '../../../lib/sys/inotify.js';
-import { close, read, socketpair } from '../../../lib/sys/io.js';
-import { PolledTransport } from '../../../lib/transport/polled.js';
-import { RawClient } from '../../support/raw.js';
+import { close, read } from '../../../lib/sys/io.js';
+import type { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
+import { passedTo, serverOf } from './passing.js';
 
 requires('root')('watched directories', () => {
   let root: TemporaryDirectory;
@@ -30,18 +30,13 @@ requires('root')('watched directories', () => {
   });
 
   async function client(options: LocalOptions = {}, path = root.join('tree'), exported: { readonly?: boolean } = {}): Promise<RawClient> {
-    server = new Server({ exports: {} });
-    server.export('tree', path === '' ? new MemoryBackend() : await localBackend(path, options), exported);
+    server = await serverOf(path, options, exported);
     return connected();
   }
 
-  async function connected(descriptors = true): Promise<RawClient> {
-    const [ours, theirs] = socketpair();
-    server.serve(new PolledTransport('theirs', theirs, theirs));
-    const c = new RawClient(new PolledTransport('ours', ours, ours, { descriptors }));
+  async function connected(): Promise<RawClient> {
+    const c = await passedTo(server);
     clients.push(c);
-    await c.version();
-    await c.attach(0, 'tree');
     return c;
   }
 
