@@ -15,7 +15,7 @@ vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 const FULL = process.env['NINEP_FULL'] === '1';
 /** How long both sides work in the tree of each other. */
 const SECONDS = FULL ? 60 : 5;
-const PATIENCE = 500_000;
+const PATIENCE = FULL ? 500_000 : 200_000;
 /** Nobody waits longer for anything, in milliseconds; held against the long run only, which has the machine to itself. */
 const STALL = 2000;
 
@@ -92,6 +92,7 @@ const content = (path) => {
 };
 const read = (path) => {
   const begun = performance.now();
+  fs.writeSync(2, path + ' '); // the last of them, should it hang
   const text = content(root + path);
   longest = Math.max(longest, performance.now() - begun);
   reads++;
@@ -162,7 +163,10 @@ requires(
     writeFileSync(at('tree/here'), 'here\n');
     console.log(`seed ${random.seed}`);
   });
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
+    // What hangs tells nothing itself.
+    if (task.result?.state === 'fail')
+      console.log(`--- guest\n${guest?.output}\n--- console\n${guest?.console.slice(-4000)}\n--- host\n${host?.stderr}`);
     for (const child of holders.splice(0)) child.kill();
     await host?.stop();
     await guest?.kill();
