@@ -259,7 +259,8 @@ requires(
       const [, second] = await running.said(/checked, boot \S+\n[\s\S]*mounted, boot (\S+)\n/, PATIENCE);
       // The second time in the middle of its work.
       await expect
-        .poll(() => readdirSync(at('tree')).includes(`work-${second}`) && readdirSync(at(`tree/work-${second}`)).length > 3, {
+        // Any file will do: a slow guest may do so few operations that there are never more.
+        .poll(() => readdirSync(at('tree')).includes(`work-${second}`) && readdirSync(at(`tree/work-${second}`)).length > 0, {
           timeout: PATIENCE,
         })
         .toBe(true);
