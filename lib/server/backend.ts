@@ -62,8 +62,17 @@ export interface BackendNode {
   statfs(caller: Caller): Awaitable<FileSystemStatistics>;
   /** Opens the file or directory itself; `flags` are L_O_*. Symlinks and special files are refused. */
   open(flags: number, caller: Caller): Awaitable<BackendFile>;
-  /** Creates and opens a regular file. EEXIST with L_O_EXCL; without it an existing file is opened. */
-  create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }>;
+  /**
+   * Creates and opens a regular file. EEXIST with L_O_EXCL; without it an existing file is opened. `attributes`: what the file's getattr would tell of it now, where that is
+   * known already.
+   */
+  create(
+    name: string,
+    flags: number,
+    mode: number,
+    gid: number,
+    caller: Caller,
+  ): Awaitable<{ node: BackendNode; file: BackendFile; attributes?: Attributes | undefined }>;
   mkdir(name: string, mode: number, gid: number, caller: Caller): Awaitable<Qid>;
   symlink(name: string, target: string, gid: number, caller: Caller): Awaitable<Qid>;
   mknod(name: string, mode: number, major: number, minor: number, gid: number, caller: Caller): Awaitable<Qid>;

@@ -43,6 +43,50 @@ export class HostModel implements SecurityModel {
 
   *overlay(): Op<void> {}
 
+  /**
+   * A new file of the server's own needs no hiding before it is somebody else's, and gets its mode, group and ACL from the kernel as its maker's own would. What it has
+   * got shows whether this process's umask, the directory's group or ACL, or a file system with ideas of its own had a part in it.
+   */
+  createPlain(
+    work: Work,
+    dir: LocalNode,
+    dirfd: number,
+    name: string,
+    flags: number,
+    wanted: Owner,
+    inDirectory: () => Op<Owner>,
+  ): Op<number> | undefined {
+    const { uid, gid, mode } = wanted;
+    if (uid !== this.#uid || gid !== this.#gid || (mode & 0o7000) !== 0) return undefined;
+    return this.#createPlain(work, dir, dirfd, name, flags, wanted, inDirectory);
+  }
+
+  *#createPlain(
+    work: Work,
+    dir: LocalNode,
+    dirfd: number,
+    name: string,
+    flags: number,
+    { uid, gid, mode }: Owner,
+    inDirectory: () => Op<Owner>,
+  ): Op<number> {
+    const fd = yield* work.openat(dirfd, name, flags | O_CREAT | O_EXCL, mode & 0o777);
+    if (fd < 0) return fd;
+    try {
+      must(yield* work.statOf(fd));
+      const { stat } = work;
+      if (stat.uid === uid && stat.gid === gid && (stat.mode & 0o7777) === (mode & 0o777)) return fd;
+      const owner = yield* inDirectory();
+      yield* this.#settle(work, dir, fd, owner, yield* this.#inherits(work, dirfd));
+      must(yield* work.statOf(fd));
+      return fd;
+    } catch (error) {
+      yield* work.unlinkat(dirfd, name, false);
+      yield* work.close(fd);
+      throw error;
+    }
+  }
+
   *create(work: Work, dir: LocalNode, dirfd: number, name: string, flags: number, owner: Owner): Op<number> {
     const inherits = yield* this.#inherits(work, dirfd);
     const fd = yield* work.openat(dirfd, name, flags | O_CREAT | O_EXCL, owner.mode & (inherits ? 0o777 : 0o700));

@@ -1,11 +1,11 @@
 import { L_O_EXCL, S_IFDIR, S_IFMT, S_IFREG, S_ISGID } from '../../protocol/constants.js';
-import type { Qid } from '../../protocol/types.js';
+import type { Attributes, Qid } from '../../protocol/types.js';
 import { EEXIST } from '../../sys/files.js';
 import { O_DIRECTORY } from '../../sys/flags.js';
 import type { Op } from '../../sys/op.js';
 import type { BackendFile, Caller } from '../backend.js';
 import { failure } from '../errors.js';
-import { qidType, qidVersion } from './attributes.js';
+import { attributesOf, qidType, qidVersion } from './attributes.js';
 import { must } from './fail.js';
 import { LocalFile } from './file.js';
 import { Kept } from './kept.js';
@@ -13,6 +13,14 @@ import { NO_ID, type Owner } from './model.js';
 import { LocalNode } from './node.js';
 import { hostFlags } from './open.js';
 import type { Work } from './work.js';
+
+/** A regular file that was made and opened, or opened as it was there. */
+export interface Made {
+  node: LocalNode;
+  file: BackendFile;
+  /** Where they are known without asking for them. */
+  attributes: Attributes | undefined;
+}
 
 /** Makes something in a directory that is held: a descriptor of it, or an error number negated. */
 export type Make = (work: Work, dirfd: number, owner: Owner) => Op<number>;
@@ -40,21 +48,31 @@ export function* createFile(
   mode: number,
   gid: number,
   { uid, connection }: Caller,
-): Op<{ node: LocalNode; file: BackendFile }> {
+): Op<Made> {
   const { tree } = dir;
   dir.demandDirectory();
   const dirfd = yield* dir.descriptor(work);
-  const owner = yield* ownerIn(work, dir, dirfd, uid, gid, S_IFREG | (mode & 0o7777));
+  const wanted = { uid, gid, mode: S_IFREG | (mode & 0o7777) };
+  const inDirectory = () => ownerIn(work, dir, dirfd, uid, gid, wanted.mode);
+  const host = hostFlags(flags) & ~O_DIRECTORY;
   for (let tries = 0; ; tries++) {
     const { armed } = Kept;
-    const fd = yield* tree.model.create(work, dir, dirfd, name, hostFlags(flags) & ~O_DIRECTORY, owner);
+    const plain = tree.model.createPlain?.(work, dir, dirfd, name, host, wanted, inDirectory);
+    let owner: Owner = wanted;
+    let fd: number;
+    if (plain === undefined) {
+      owner = yield* inDirectory();
+      fd = yield* tree.model.create(work, dir, dirfd, name, host, owner);
+    } else {
+      fd = yield* plain;
+    }
     if (fd === EMFILE && tries === 0 && tree.held.relieve()) continue;
     if (fd === EEXIST && (flags & L_O_EXCL) === 0) {
       let node: LocalNode | undefined;
       try {
         node = yield* dir.look(work, name);
         if (node === undefined) throw failure('ENOENT');
-        return { node, file: yield* node.openWith(work, flags, connection) };
+        return { node, file: yield* node.openWith(work, flags, connection), attributes: undefined };
       } catch (error) {
         node?.release();
         // Gone between the two: then it can be made after all.
@@ -64,7 +82,7 @@ export function* createFile(
     }
     must(fd);
     try {
-      must(yield* work.statOf(fd));
+      if (plain === undefined) must(yield* work.statOf(fd));
       const made = new LocalNode(tree, dir, name, dir.device, S_IFREG, work.stat);
       if (tree.model.mapped) {
         made.mode = owner.mode;
@@ -75,8 +93,9 @@ export function* createFile(
         };
         made.kept.asOf = armed;
       }
+      const attributes = tree.model.mapped ? undefined : attributesOf(work.stat, made.qid);
       const node = tree.adopt(made, -1);
-      return { node, file: new LocalFile(node, fd, flags, connection) };
+      return { node, file: new LocalFile(node, fd, flags, connection), attributes };
     } catch (error) {
       yield* work.close(fd);
       throw error;

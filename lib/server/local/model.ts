@@ -29,6 +29,19 @@ export interface SecurityModel {
   overlay(work: Work, node: LocalNode, fd: number, stat: Stat): Op<void>;
   /** Makes a regular file that must not exist and opens it. */
   create(work: Work, dir: LocalNode, dirfd: number, name: string, flags: number, owner: Owner): Op<number>;
+  /**
+   * As `create`, for what is in most directories as it is to be when the kernel has made it; undefined where it would not be. Whose it has to be in this one is asked, by
+   * `inDirectory`, only if it is not. Leaves what the host tells of the file in `work.stat`.
+   */
+  createPlain?(
+    work: Work,
+    dir: LocalNode,
+    dirfd: number,
+    name: string,
+    flags: number,
+    wanted: Owner,
+    inDirectory: () => Op<Owner>,
+  ): Op<number> | undefined;
   mkdir(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner): Op<number>;
   symlink(work: Work, dir: LocalNode, dirfd: number, name: string, target: string, owner: Owner): Op<number>;
   mknod(work: Work, dir: LocalNode, dirfd: number, name: string, owner: Owner, device: bigint): Op<number>;

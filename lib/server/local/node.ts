@@ -26,7 +26,7 @@ import { LocalDirectory } from './directory.js';
 import { fail, must } from './fail.js';
 import { LocalFile, type Opened } from './file.js';
 import { Kept } from './kept.js';
-import { createFile, type Make, makeFile } from './making.js';
+import { createFile, type Made, type Make, makeFile } from './making.js';
 import { renameIn, unlinkIn } from './moving.js';
 import { changes, hostFlags } from './open.js';
 import type { Recent } from './recent.js';
@@ -303,7 +303,7 @@ export class LocalNode implements BackendNode {
     }
   }
 
-  create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<{ node: BackendNode; file: BackendFile }> {
+  create(name: string, flags: number, mode: number, gid: number, caller: Caller): Awaitable<Made> {
     this.tree.check(name);
     this.tree.writable();
     return opening(caller.connection, () =>
