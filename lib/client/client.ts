@@ -155,7 +155,7 @@ export class Client {
   }
 
   /** Sends the request that makes `fid` known to the server. If it fails, the fid is void and its number free again. */
-  requestNewFid<N extends TName>(fid: Fid, name: N, body: Body<N>, options?: RequestOptions): Promise<Reply<N>> {
+  requestNewFid<N extends TName>(fid: Fid, name: N, body: Body<N>, options?: CallOptions<N>): Promise<Reply<N>> {
     return new Promise((resolve, reject) => {
       let givenUp = false;
       this.call(

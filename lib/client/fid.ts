@@ -179,6 +179,12 @@ export class Fid {
     return opened;
   }
 
+  /** For `createAt`: it was made and opened by one request. */
+  openedAs(qid: Qid, flags: number, iounit: number): void {
+    this.qid = qid;
+    this.#open = { flags, iounit };
+  }
+
   /**
    * Reads up to `buffer.length` bytes from `offset` into `buffer`, in as many Treads as that takes, in flight together. Resolves with the
    * bytes read: none at the end of the file, and as read(2) fewer where the server gives no more at a time, as it does for /proc. If any part fails, it

@@ -1,4 +1,4 @@
-import { GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
+import { GETATTR_ALL, GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
 import type { Body, Reply, TName } from '../protocol/messages.js';
@@ -71,6 +71,21 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
     ),
 
   Tlcreate: (around, body) => unless(around, 'Tlcreate', body, 'EEXIST', () => openCreated(around, body)),
+
+  // The new conversation may be with a server that has it not.
+  Tcreateat: async (around, { dfid, newfid, name, flags, mode, gid }) => {
+    const { session } = around;
+    await session.request('Twalk', { fid: dfid, newfid, wnames: [] });
+    try {
+      const { iounit } = await resend(around, 'Tlcreate', { fid: newfid, name, flags, mode, gid });
+      const attributes = await session.request('Tgetattr', { fid: newfid, requestMask: GETATTR_ALL });
+      const directory = await session.request('Tgetattr', { fid: dfid, requestMask: GETATTR_ALL });
+      return { lent: 0, iounit, attributes, directory };
+    } catch (error) {
+      if (error instanceof ErrnoError) await session.request('Tclunk', { fid: newfid }).catch(() => undefined);
+      throw error;
+    }
+  },
 
   Treaddir: async ({ session }, body) => {
     // Attributes along with entries have to be agreed on in each conversation.

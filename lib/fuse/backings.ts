@@ -58,7 +58,7 @@ export class Backings {
    * with the open. Never rejects.
    */
   ask(node: Node | undefined, fid: Fid, options: RequestOptions): Promise<number | undefined> | undefined {
-    if (this.registry === undefined || !this.#ordered.lends) return undefined;
+    if (!this.wanted) return undefined;
     if (node !== undefined && (node.backing !== undefined || !mayBeBacked(node))) return undefined;
     return descriptorOf(fid, options).then(
       (fd) => {
@@ -71,6 +71,18 @@ export class Backings {
         return undefined;
       },
     );
+  }
+
+  /** Whether the descriptor of what is being made is of any use. */
+  get wanted(): boolean {
+    return this.registry !== undefined && this.#ordered.lends;
+  }
+
+  /** The descriptor that was wanted, as `ask` would have given it; undefined where none came. */
+  came(descriptor: number | undefined): Promise<number | undefined> | undefined {
+    if (descriptor !== undefined) this.#refused = 0;
+    else if (this.wanted) this.#refused++;
+    return descriptor === undefined ? undefined : Promise.resolve(descriptor);
   }
 
   /** The backing file for a handle that was just opened: the one its node has, or what was asked for; 0 where it is to have none. */

@@ -1,5 +1,5 @@
 import { type Client, type Fid, passesDescriptors, type RequestOptions } from '../client/index.js';
-import { ORDERED_XATTR } from '../protocol/constants.js';
+import { ORDERED_CREATES, ORDERED_XATTR } from '../protocol/constants.js';
 import { answeredError } from '../protocol/error.js';
 import { decodeEntriesPlus, type EntryPlus, READDIR_BARE, READDIR_PLUS, untold } from '../protocol/plus.js';
 import type { Attributes, Qid } from '../protocol/types.js';
@@ -30,6 +30,7 @@ export class Ordered {
   #session: Client['session'] | undefined;
   #kept = false;
   #lends = false;
+  #creates = false;
   #asking = false;
 
   constructor(client: Client) {
@@ -47,13 +48,19 @@ export class Ordered {
     return this.kept && this.#lends && this.#client.session.takesDescriptors;
   }
 
+  /** Whether the server has Tcreateat. */
+  get creates(): boolean {
+    return this.kept && this.#creates;
+  }
+
   /** Asks the server. Never rejects. */
   async ask(): Promise<boolean> {
     const { session } = this.#client;
     this.#asking = true;
     try {
-      const { fid } = await this.#client.root.xattrwalk(ORDERED_XATTR);
+      const { fid, size } = await this.#client.root.xattrwalk(ORDERED_XATTR);
       this.#kept = true;
+      this.#creates = size >= ORDERED_CREATES;
       await fid.clunk();
       this.#lends = await passesDescriptors(this.#client.root);
     } catch {

@@ -6,6 +6,28 @@ import type { Attributes, Timespec } from './types.js';
 export const ATTRIBUTES = 153;
 const TWO_32 = 0x100000000;
 
+const NEVER: Timespec = { sec: 0, nsec: 0 };
+
+/** Attributes of which none is known: `valid` says so. */
+export const UNTOLD: Attributes = {
+  valid: 0n,
+  qid: { type: 0, version: 0, path: 0n },
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  nlink: 0,
+  rdev: 0n,
+  size: 0,
+  blksize: 0,
+  blocks: 0,
+  atime: NEVER,
+  mtime: NEVER,
+  ctime: NEVER,
+  btime: NEVER,
+  gen: 0n,
+  dataVersion: 0n,
+};
+
 export function putQid(view: DataView, at: number, { type, version, path }: Attributes['qid']): void {
   view.setUint8(at, type);
   view.setUint32(at + 1, version, true);

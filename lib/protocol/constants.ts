@@ -110,9 +110,11 @@ export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
 /**
  * The attribute whose Txattrwalk asks our own server to have a request wait for those before it that make the fid it names, so that the two may
- * be sent together; it holds until the session ends. Other servers have no such attribute and may do requests in any order.
+ * be sent together; it holds until the session ends. Other servers have no such attribute and may do requests in any order. The size of its value tells what else this
+ * one has: from ORDERED_CREATES on, Tcreateat.
  */
 export const ORDERED_XATTR = 'ninep.ordered';
+export const ORDERED_CREATES = 2;
 /**
  * The attribute whose Txattrwalk asks our own server for the descriptor that it has an open fid open by, which comes along with the reply over a unix socket
  * (SCM_RIGHTS). `newfid` is NOFID: no fid is made. With a fid that is not open it says whether that is done in this conversation at all. Refused with

@@ -1,6 +1,8 @@
+import { ATTRIBUTES } from './attributes.js';
 import { MAXWELEM } from './constants.js';
 import type { Reader, Writer } from './cursor.js';
-import type { DirectoryEntry, LegacyStat, Qid, Timespec } from './types.js';
+import { ProtocolError } from './error.js';
+import type { Attributes, DirectoryEntry, LegacyStat, Qid, Timespec } from './types.js';
 
 /** How one field of a message is read and written. */
 export interface Field<T> {
@@ -31,6 +33,55 @@ export const timespec: Field<Timespec> = {
   write(w, { sec, nsec }) {
     w.i64(sec);
     w.size64(nsec);
+  },
+};
+
+/** The fields of an Rgetattr, as one. */
+export const attributes: Field<Attributes> = {
+  read(r) {
+    const end = r.at + ATTRIBUTES;
+    try {
+      return {
+        valid: r.u64(),
+        qid: qid.read(r),
+        mode: r.u32(),
+        uid: r.u32(),
+        gid: r.u32(),
+        nlink: r.size64(),
+        rdev: r.u64(),
+        size: r.size64(),
+        blksize: r.size64(),
+        blocks: r.size64(),
+        atime: timespec.read(r),
+        mtime: timespec.read(r),
+        ctime: timespec.read(r),
+        btime: timespec.read(r),
+        gen: r.u64(),
+        dataVersion: r.u64(),
+      };
+    } catch (error) {
+      // One of them is too large for us, and what follows can be read all the same.
+      if (error instanceof ProtocolError && error.answer !== undefined) r.at = end;
+      throw error;
+    }
+  },
+  write(w, value) {
+    w.u64(value.valid);
+    qid.write(w, value.qid);
+    w.u32(value.mode);
+    w.u32(value.uid);
+    w.u32(value.gid);
+    w.size64(value.nlink);
+    w.u64(value.rdev);
+    w.size64(value.size);
+    w.size64(value.blksize);
+    w.size64(value.blocks);
+    timespec.write(w, value.atime);
+    timespec.write(w, value.mtime);
+    timespec.write(w, value.ctime);
+    timespec.write(w, value.btime);
+    w.u64(value.gen);
+    w.u64(value.dataVersion);
   },
 };
 

@@ -4,7 +4,7 @@ import { numberAt, u16At, u32At, u64At, type Writer } from './cursor.js';
 import { data, names, qid, qids } from './fields.js';
 import type { Body, MessageName } from './messages.js';
 import { decodeText } from './text.js';
-import type { Qid } from './types.js';
+import type { Attributes, Qid } from './types.js';
 
 // The messages that nearly all traffic consists of, written out: by the table each field costs a call that nothing can inline. The table says
 // what a message is; what is here does the same, by bytes and by errors (hot.spec.ts).
@@ -15,9 +15,13 @@ type Reads<N extends MessageName> = (frame: Uint8Array) => Body<N> | undefined;
 type Writes<N extends MessageName> = (writer: Writer, body: Body<N>) => void;
 
 const QID = 13;
+/** Where the attributes of an Rcreateat begin. */
+const CREATED = HEADER_SIZE + 5;
 // A DataView of each frame would cost more than to copy it to where there is one.
 const rgetattr = new Uint8Array(HEADER_SIZE + ATTRIBUTES);
 const rgetattrView = new DataView(rgetattr.buffer);
+const rcreateat = new Uint8Array(CREATED + 2 * ATTRIBUTES);
+const rcreateatView = new DataView(rcreateat.buffer);
 
 function qidAt(bytes: Uint8Array, at: number): Qid {
   return { type: bytes[at] as number, version: u32At(bytes, at + 1), path: u64At(bytes, at + 5) };
@@ -101,6 +105,28 @@ export const readers = {
   Rwrite: (frame) => (frame.length === 11 ? { count: u32At(frame, 7) } : undefined),
   Tclunk: (frame) => (frame.length === 11 ? { fid: u32At(frame, 7) } : undefined),
   Rclunk: nothing,
+  Tcreateat(frame) {
+    if (frame.length < 30) return undefined;
+    const end = 18 + u16At(frame, 16);
+    if (frame.length !== end + 12) return undefined;
+    return {
+      dfid: u32At(frame, 7),
+      newfid: u32At(frame, 11),
+      lend: frame[15] as number,
+      name: decodeText(frame, 18, end),
+      flags: u32At(frame, end),
+      mode: u32At(frame, end + 4),
+      gid: u32At(frame, end + 8),
+    };
+  },
+  Rcreateat(frame) {
+    if (frame.length !== rcreateat.length) return undefined;
+    rcreateat.set(frame);
+    const attributes = takeAttributes(rcreateatView, CREATED);
+    const directory = takeAttributes(rcreateatView, CREATED + ATTRIBUTES);
+    if (attributes === undefined || directory === undefined) return undefined;
+    return { lent: frame[7] as number, iounit: u32At(frame, 8), attributes, directory };
+  },
 } satisfies { readonly [N in MessageName]?: Reads<N> };
 
 function putSize(w: Writer, field: string, value: number): void {
@@ -111,6 +137,19 @@ function putSize(w: Writer, field: string, value: number): void {
 function checkSize(w: Writer, field: string, value: number): void {
   w.field = field;
   w.checkSize64(value);
+}
+
+/** Of attributes that are one field. */
+function checkSizes(w: Writer, field: string, { nlink, size, blksize, blocks, atime, mtime, ctime, btime }: Attributes): void {
+  w.field = field;
+  w.checkSize64(nlink);
+  w.checkSize64(size);
+  w.checkSize64(blksize);
+  w.checkSize64(blocks);
+  w.checkSize64(atime.nsec);
+  w.checkSize64(mtime.nsec);
+  w.checkSize64(ctime.nsec);
+  w.checkSize64(btime.nsec);
 }
 
 function putOpened(w: Writer, body: Body<'Rlopen'>): void {
@@ -194,4 +233,23 @@ export const writers = {
   Rwrite: (w, { count }) => w.u32(count),
   Tclunk: (w, { fid }) => w.u32(fid),
   Rclunk: putNothing,
+  Tcreateat(w, { dfid, newfid, lend, name, flags, mode, gid }) {
+    w.u32(dfid);
+    w.u32(newfid);
+    w.u8(lend);
+    w.field = 'name';
+    w.str(name);
+    w.u32(flags);
+    w.u32(mode);
+    w.u32(gid);
+  },
+  Rcreateat(w, { lent, iounit, attributes, directory }) {
+    w.u8(lent);
+    w.u32(iounit);
+    checkSizes(w, 'attributes', attributes);
+    checkSizes(w, 'directory', directory);
+    const at = w.reserve(2 * ATTRIBUTES);
+    putAttributes(w.view, at, attributes);
+    putAttributes(w.view, at + ATTRIBUTES, directory);
+  },
 } satisfies { readonly [N in MessageName]?: Writes<N> };

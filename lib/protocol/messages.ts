@@ -1,4 +1,4 @@
-import { data, type Field, legacyStatBody, names, qid, qids, size64, str, timespec, u8, u16, u32, u64 } from './fields.js';
+import { attributes, data, type Field, legacyStatBody, names, qid, qids, size64, str, timespec, u8, u16, u32, u64 } from './fields.js';
 
 /** One message: its type byte and its fields, in the order of the wire. */
 export interface MessageSpec {
@@ -113,6 +113,13 @@ export const messages = {
   Rclunk: message(121, none),
   Tremove: message(122, { fid: u32 }),
   Rremove: message(123, none),
+  /**
+   * Between our own two ends only, in a conversation that keeps order (ORDERED_XATTR): makes `newfid` the open file `name` of the directory `dfid`, which stays what
+   * it is, and lends its descriptor if `lend` is not 0. What Twalk, Tlcreate, two Tgetattr and a Txattrwalk of DESCRIPTOR_XATTR would do one after another.
+   */
+  Tcreateat: message(128, { dfid: u32, newfid: u32, lend: u8, name: str, flags: u32, mode: u32, gid: u32 }),
+  /** `lent`: not 0 where the descriptor comes along. `attributes` are those of the file, `directory` those of its directory. */
+  Rcreateat: message(129, { lent: u8, iounit: u32, attributes, directory: attributes }),
 } as const;
 
 /** What 9P2000.u (Plan 9 from User Space's extension for Unix) has in place of and beside the base messages. */

@@ -11,6 +11,7 @@ const shaping: ReadonlySet<TName> = new Set<TName>([
   'Twalk',
   'Tlopen',
   'Tlcreate',
+  'Tcreateat',
   'Tmkdir',
   'Tsymlink',
   'Tmknod',
@@ -40,6 +41,7 @@ function named(body: unknown): (number | undefined)[] {
 function shaped(request: Request): readonly (number | undefined)[] {
   if (!shapingTypes.has(request.type)) return nothing;
   const { fid, newfid } = request.body as Named;
+  if (request.type === messages.Tcreateat.type) return [newfid];
   // A walk leaves the fid it starts from as it is; unless that is what it makes.
   const walks = request.type === messages.Twalk.type || request.type === messages.Txattrwalk.type;
   if (walks && newfid !== fid) return newfid === NOFID ? nothing : [newfid];

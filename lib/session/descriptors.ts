@@ -39,5 +39,5 @@ export class Descriptors {
  * which may have arrived with it.
  */
 export function bringsDescriptor(reply: Reply<TName>): boolean {
-  return 'size' in reply && reply.size > 0;
+  return ('size' in reply && reply.size > 0) || ('lent' in reply && reply.lent > 0);
 }

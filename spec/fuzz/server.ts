@@ -100,6 +100,15 @@ class Requests {
       Tstatfs: () => ({ fid: fid() }),
       Tlopen: () => ({ fid: fid(), flags: flags() }),
       Tlcreate: () => ({ fid: fid(), name: name(), flags: flags(), mode: u32(), gid: u32() }),
+      Tcreateat: () => ({
+        dfid: fid(),
+        newfid: newfid(),
+        lend: random.integer(0, 1),
+        name: name(),
+        flags: flags(),
+        mode: u32(),
+        gid: u32(),
+      }),
       Tsymlink: () => ({ dfid: fid(), name: name(), symtgt: random.pick(targets), gid: u32() }),
       Tmknod: () => ({
         dfid: fid(),
@@ -152,7 +161,7 @@ class Requests {
     if (name === 'Tversion') this.#known.clear();
     if (name === 'Tclunk' || name === 'Tremove') this.#known.delete(fid as number);
     if (name === 'Tattach') this.#known.add(fid as number);
-    if (name === 'Twalk' || name === 'Txattrwalk') this.#known.add(newfid as number);
+    if (name === 'Twalk' || name === 'Txattrwalk' || name === 'Tcreateat') this.#known.add(newfid as number);
   }
 
   pick(): keyof Bodies {

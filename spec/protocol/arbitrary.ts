@@ -21,6 +21,24 @@ const text = fc
   .map((parts) => parts.join(''));
 const qid = fc.record({ type: fc.nat(255), version: u32, path: u64 });
 const timespec = fc.record({ sec: fc.maxSafeInteger(), nsec: fc.nat(999_999_999) });
+const attributes = fc.record({
+  valid: u64,
+  qid,
+  mode: u32,
+  uid: u32,
+  gid: u32,
+  nlink: size,
+  rdev: u64,
+  size,
+  blksize: size,
+  blocks: size,
+  atime: timespec,
+  mtime: timespec,
+  ctime: timespec,
+  btime: timespec,
+  gen: u64,
+  dataVersion: u64,
+});
 const data = fc.uint8Array({ maxLength: 200 });
 const stat = (extended: boolean) =>
   fc.record({
@@ -50,6 +68,7 @@ const byField = new Map<unknown, fc.Arbitrary<unknown>>([
   [fields.str, text],
   [fields.qid, qid],
   [fields.timespec, timespec],
+  [fields.attributes, attributes],
   [fields.names, fc.array(text, { maxLength: 16 })],
   [fields.qids, fc.array(qid, { maxLength: 16 })],
   [fields.data, data],

@@ -39,7 +39,7 @@ function shut(method: string): Door {
 /** A client that has asked for order. */
 async function ordered(): Promise<RawClient> {
   const c = await RawClient.attached(server);
-  expect(await c.call('Txattrwalk', { fid: 0, newfid: 7, name: ORDERED_XATTR })).toMatchObject({ size: 1 });
+  expect(await c.call('Txattrwalk', { fid: 0, newfid: 7, name: ORDERED_XATTR })).toMatchObject({ size: 2 });
   await c.call('Tclunk', { fid: 7 });
   return c;
 }

@@ -20,7 +20,7 @@ import { demandWritable, empty, type Handler, nothing } from './handler.js';
 import { readXattr, writeXattr } from './xattr.js';
 
 /** What the back-end need not see: how the client caches, and how it meant to create. */
-const STRIPPED = L_O_CREAT | L_O_EXCL | L_O_NOCTTY | L_O_DIRECT | L_O_FASYNC;
+export const STRIPPED = L_O_CREAT | L_O_EXCL | L_O_NOCTTY | L_O_DIRECT | L_O_FASYNC;
 
 export const Tlopen: Handler<'Tlopen'> = (connection, request, body) => {
   const fid = request.use(connection.fids, body.fid);
@@ -48,7 +48,7 @@ function demandUnopened(fid: Fid): void {
   if (fid.file !== undefined || fid.xattr !== undefined || fid.opening) throw failure('EINVAL');
 }
 
-function opened(connection: Connection, fid: Fid, file: BackendFile, flags: number): { qid: Qid; iounit: number } {
+export function opened(connection: Connection, fid: Fid, file: BackendFile, flags: number): { qid: Qid; iounit: number } {
   fid.file = file;
   fid.flags = flags;
   return { qid: fid.node.qid, iounit: iounitOf(connection, file) };
@@ -58,14 +58,19 @@ function iounitOf({ maxPayload }: Connection, { iounit }: BackendFile): number {
   return iounit === 0 ? maxPayload : Math.min(iounit, maxPayload);
 }
 
+/** Refuses what can be no new open file of that name in a directory. */
+export function demandCreatable(directory: Fid, name: string, flags: number): void {
+  demandWritable(directory);
+  checkNewName(name);
+  if (!directory.isDirectory) throw failure('ENOTDIR');
+  if ((flags & L_O_ACCMODE) === L_O_ACCMODE || (flags & L_O_DIRECTORY) !== 0) throw failure('EINVAL');
+}
+
 export const Tlcreate: Handler<'Tlcreate'> = (connection, request, { fid: number, name, flags, mode, gid }) => {
   const { fids } = connection;
   const fid = request.use(fids, number);
   demandUnopened(fid);
-  demandWritable(fid);
-  checkNewName(name);
-  if (!fid.isDirectory) throw failure('ENOTDIR');
-  if ((flags & L_O_ACCMODE) === L_O_ACCMODE || (flags & L_O_DIRECTORY) !== 0) throw failure('EINVAL');
+  demandCreatable(fid, name, flags);
   const wanted = (flags & ~STRIPPED) | (flags & L_O_EXCL);
   const created = fid.node.create(name, wanted, mode & 0o7777, gid, request);
   // The fid is the new file's from here on. It is a fid of its own, so that what others began on the directory ends there.

@@ -4,6 +4,7 @@ import type { Connection } from '../connection.js';
 import type { Request } from '../request.js';
 import { Tattach, Tauth, Tclunk } from './attach.js';
 import { Tgetattr, Treadlink, Tsetattr, Tstatfs } from './attributes.js';
+import { Tcreateat } from './create.js';
 import { Tlink, Tmkdir, Tmknod, Treaddir, Tremove, Trename, Trenameat, Tsymlink, Tunlinkat } from './directory.js';
 import { Tfsync, Tlcreate, Tlopen, Tread, Twrite } from './file.js';
 import type { Handler } from './handler.js';
@@ -18,6 +19,7 @@ const handlers: { readonly [N in Handled]: Handler<N> } = {
   Tattach,
   Tauth,
   Tclunk,
+  Tcreateat,
   Tfsync,
   Tgetattr,
   Tgetlock,

@@ -1,6 +1,7 @@
 import {
   DESCRIPTOR_XATTR,
   NOFID,
+  ORDERED_CREATES,
   ORDERED_XATTR,
   WATCH_XATTR,
   XATTR_CREATE,
@@ -44,7 +45,7 @@ export const Txattrwalk: Handler<'Txattrwalk'> = (connection, request, { fid: nu
   try {
     if (name === ORDERED_XATTR) {
       workload.keepOrder();
-      return done(Uint8Array.of(1));
+      return done(new Uint8Array(ORDERED_CREATES));
     }
     if (name !== '') {
       const value = fid.node.getxattr(name, request);
