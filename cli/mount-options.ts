@@ -133,9 +133,9 @@ const setters: Readonly<Record<string, Setter>> = {
   }),
   remount: () => bad('-o remount: what is mounted stays as it is; unmount it and mount it again'),
   // Our own
-  low_latency: flag((mount) => {
-    mount.lowLatency = true;
-  }),
+  low_latency: ({ mount }, value) => {
+    mount.lowLatency = onOff(value);
+  },
   busy_poll: ({ mount }, value) => {
     // In µs, as net.core.busy_poll has them.
     mount.busyPoll = number('busy_poll', value);

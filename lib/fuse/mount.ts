@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Client } from '../client/index.js';
 import { VERSION_L } from '../protocol/constants.js';
 import { closeBacking, openBacking } from '../sys/passthrough.js';
@@ -75,7 +76,8 @@ export interface MountOptions {
   readdirplus?: 'never' | 'auto' | 'always';
   /**
    * The host's processors are kept from going to sleep while many requests come (/dev/cpu_dma_latency), so that whoever works on small files gets its
-   * answers up to twice as fast, on a virtual machine above all. Costs power. Needs root; default: false. Not with `native`.
+   * answers up to twice as fast, on a virtual machine above all. Costs power on all processors, while the requests last. Needs root. Default: as root, on no more than four
+   * processors. Not with `native`.
    */
   lowLatency?: boolean;
   /**
@@ -196,7 +198,7 @@ export async function mount(client: Client, directory: string, options: MountOpt
     passthrough: (options.passthrough ?? true) && cache === 'open' && !options.sync && bridge.ordered.lends,
     readdirplus: options.readdirplus ?? (bridge.ordered.kept ? 'always' : 'auto'),
   } as const;
-  const device = new Device(kernel.fd, bridge.operations, agreed, options.lowLatency ? awake(options) : undefined);
+  const device = new Device(kernel.fd, bridge.operations, agreed, awake(options, root));
   bridge.invalidate = (node) => device.notify.attributes(node.id);
   bridge.dropPages = (node, offset, length) => device.notify.inode(node.id, offset, length);
   bridge.shrinker = new Shrinker(bridge.tree.nodes, options.maxNodes ?? MAX_NODES, (parent, name) => device.notify.entry(parent.id, name));
@@ -227,12 +229,16 @@ export async function mount(client: Client, directory: string, options: MountOpt
   return new BridgedMount(kernel.directory, counts, bridge, done, kernel.device);
 }
 
-/** Undefined, and said so, where this process may not do that. */
-function awake({ warn }: MountOptions): Awake | undefined {
+/** Where there are more, keeping all of them awake costs more than the work that is done sooner. */
+const FEW_PROCESSORS = 4;
+
+/** Undefined where it is not wanted; and where this process may not do that, which is said if it was asked for. */
+function awake({ lowLatency, warn }: MountOptions, root: boolean): Awake | undefined {
+  if (!(lowLatency ?? (root && availableParallelism() <= FEW_PROCESSORS))) return undefined;
   try {
     return new Awake();
   } catch (error) {
-    warn?.(`low latency: ${(error as Error).message}`);
+    if (lowLatency) warn?.(`low latency: ${(error as Error).message}`);
     return undefined;
   }
 }

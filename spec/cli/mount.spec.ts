@@ -97,6 +97,7 @@ describe('-o', () => {
       passthrough: false,
       openAhead: false,
     });
+    expect(applied('tcp://h/', 'low_latency=off').mount).toEqual({ lowLatency: false });
     expect(applied('tcp://h/', 'defaults,_netdev,x-systemd.automount,user,noauto,nofail').mount).toEqual({});
     expect(applied('tcp://h/', 'retry=forever').retry).toBe(Number.POSITIVE_INFINITY);
     expect(applied('tcp://h/', 'backend=native,access=1000')).toMatchObject({ backend: 'native', mount: { access: 1000 } });
