@@ -23,8 +23,8 @@ export interface CallOptions<N extends TName = TName> {
    */
   late?: Done<N> | undefined;
   /**
-   * For a Txattrwalk whose reply says, by a size other than 0, that a descriptor comes with it: is called with that; the descriptor is whose this is, who closes
-   * it, also where the request was given up meanwhile. EOPNOTSUPP instead of the reply where none has come.
+   * For a Txattrwalk or Tcreateat whose reply says, by a size or `lent` other than 0, that a descriptor comes with it: is called with that; the descriptor is whose
+   * this is, who closes it, also where the request was given up meanwhile. Where none has come: EOPNOTSUPP instead of an Rxattrwalk, nothing beside an Rcreateat.
    */
   descriptor?: ((fd: number) => void) | undefined;
   /** The server may wait with the answer for somebody else, for ever: the end of the conversation does not wait for it. */

@@ -22,11 +22,15 @@ export class Descriptors {
     return this.#transport.takes === true && this.#vain < MAX_VAIN;
   }
 
-  /** The one that came with a reply which brings one. EOPNOTSUPP for whoever asked where none has come. */
-  of({ name }: Call): number {
+  /**
+   * The one that came with a reply which brings one. Where none has come: EOPNOTSUPP for whoever asked for nothing else, undefined for whoever asked for a file as
+   * well, which is made and open.
+   */
+  of({ name }: Call): number | undefined {
     const fd = this.#transport.takeDescriptor?.();
     if (fd === undefined) {
       this.#vain++;
+      if (name === 'Tcreateat') return undefined;
       throw new ProtocolError('no descriptor came with it', replyName(name), 0, EOPNOTSUPP);
     }
     this.#vain = 0;

@@ -313,7 +313,10 @@ export class Session implements Receiver, FrameHandler {
       try {
         const granted = replyIn(call, this.#codec, frame, name);
         const { options } = call;
-        if (options?.descriptor !== undefined && bringsDescriptor(granted)) options.descriptor(this.#descriptors.of(call));
+        if (options?.descriptor !== undefined && bringsDescriptor(granted)) {
+          const fd = this.#descriptors.of(call);
+          if (fd !== undefined) options.descriptor(fd);
+        }
         reply = granted;
       } catch (problem) {
         error = answering(call, problem);
