@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../../lib/client/client.js';
+import { createAt } from '../../lib/client/creating.js';
 import type { Fid } from '../../lib/client/fid.js';
 import type { RecoveryEvent } from '../../lib/client/recovery.js';
 import { Ordered } from '../../lib/fuse/ordered.js';
@@ -12,6 +13,7 @@ import {
   L_O_EXCL,
   L_O_RDWR,
   L_O_TRUNC,
+  S_IFREG,
   VERSION_L,
   XATTR_CREATE,
 } from '../../lib/protocol/constants.js';
@@ -83,14 +85,15 @@ const cut = (): void => client.session.destroy(new Error('cut'));
 const recovered = (times = 1) => expect.poll(() => client.recovery?.recoveries).toBe(times);
 
 async function put(by: Client, name: string, content = ''): Promise<void> {
-  const fid = await by.root.clone();
-  await fid.create(name, L_O_RDWR | L_O_CREAT, 0o644, 0);
+  const path = name.split('/');
+  const fid = await by.root.walk(path.slice(0, -1));
+  await fid.create(path.at(-1) ?? '', L_O_RDWR | L_O_CREAT, 0o644, 0);
   if (content !== '') await fid.write(Buffer.from(content), 0);
   await fid.clunk();
 }
 
 async function content(name: string): Promise<string> {
-  const fid = await rival.root.walk([name]);
+  const fid = await rival.root.walk(name.split('/'));
   await fid.open(0);
   const bytes = Buffer.alloc(1000);
   const count = await fid.read(bytes, 0);
@@ -595,6 +598,157 @@ describe('requests of which one needs what another makes', () => {
     const told = decodeEntriesPlus(data).map(({ entry, attributes }) => [entry.name, attributes]);
     expect(told).toContainEqual(['f', undefined]);
     await root.clunk();
+  });
+});
+
+describe('a file that is made by one message', () => {
+  const EXCLUSIVE = L_O_RDWR | L_O_CREAT | L_O_EXCL;
+  let directory: Fid;
+
+  beforeEach(async () => {
+    await rival.root.mkdir('d', 0o755, 0);
+    directory = await client.root.walk(['d']);
+    expect(await new Ordered(client).ask()).toBe(true);
+  });
+
+  const make = (flags: number, signal?: AbortSignal) => createAt(directory, 'new', flags, 0o640, 7, true, { signal });
+
+  async function nothingLeft(...fids: Fid[]): Promise<void> {
+    for (const fid of [...fids, directory]) await fid.clunk();
+    await noneLeft();
+    // The rival's, and this client's root.
+    await expect.poll(() => server.status().fids).toBe(2);
+  }
+
+  /** Resolves when this client knows that the connection is lost. */
+  async function lost(): Promise<void> {
+    const down = new Promise((resolve) => client.session.onClosed(resolve));
+    cut();
+    await down;
+    expect(client.recovery?.down).toBe(true);
+  }
+
+  /** The requests that reach the server from now on. */
+  function seen(): string[] {
+    const requests: string[] = [];
+    const before = saboteur;
+    saboteur = {
+      request(request) {
+        requests.push(request.name);
+        return undefined;
+      },
+    };
+    expect(before).toBeUndefined();
+    return requests;
+  }
+
+  it.each([
+    ['reply', L_O_RDWR | L_O_CREAT],
+    ['reply', L_O_RDWR | L_O_CREAT | L_O_TRUNC],
+    ['reply', EXCLUSIVE],
+    ['request', L_O_RDWR | L_O_CREAT],
+    ['request', EXCLUSIVE],
+  ] as const)('is made once where the %s was lost (flags %d), by a server that may not know that message', async (what, flags) => {
+    lose(what, 'Tcreateat');
+    let requests: string[] = [];
+    meanwhile = async () => {
+      requests = seen();
+    };
+    const { fid, attributes, directory: around, descriptor } = await make(flags);
+    expect(requests).toContain('Tlcreate');
+    expect(requests).not.toContain('Tcreateat');
+    saboteur = undefined;
+    expect([fid.path, fid.opened?.flags, descriptor]).toEqual(['/d/new', flags, undefined]);
+    expect(fid.qid).toEqual(attributes.qid);
+    expect(attributes).toMatchObject({ mode: S_IFREG | 0o640, gid: 7, size: 0 });
+    expect(around).toEqual(await directory.getattr());
+    await fid.write(Buffer.from('written'), 0);
+    expect(await content('d/new')).toBe('written');
+    // It is made again as every other after the next loss.
+    cut();
+    await fid.write(Buffer.from('W'), 0);
+    expect(await content('d/new')).toBe('Written');
+    expect([directory.opened, directory.isDirectory, directory.path]).toEqual([undefined, true, '/d']);
+    expect(client.recovery?.casualties).toBe(0);
+    await nothingLeft(fid);
+  });
+
+  it.each(['request', 'reply'] as const)('and nobody may read is open all the same, where the %s was lost', async (what) => {
+    lose(what, 'Tcreateat');
+    const { fid, attributes } = await createAt(directory, 'new', EXCLUSIVE, 0, 7, false);
+    expect(attributes.mode).toBe(S_IFREG);
+    expect((await fid.getattr()).mode).toBe(S_IFREG);
+    await fid.write(Buffer.from('mine'), 0);
+    await nothingLeft(fid);
+  });
+
+  it('is the one that is there, unless it must not be, where somebody else has made it meanwhile', async () => {
+    for (const [flags, expected] of [
+      [L_O_RDWR | L_O_CREAT, 'theirs'],
+      [EXCLUSIVE, 'EEXIST'],
+    ] as const) {
+      lose('request', 'Tcreateat');
+      meanwhile = () => put(rival, 'd/new', 'theirs');
+      const found = await make(flags).catch((error: unknown) => error);
+      if (found instanceof Error) expect(found).toMatchObject({ code: expected, path: '/d/new' });
+      else {
+        expect(found).toMatchObject({ attributes: { size: 6 } });
+        await (found as Awaited<ReturnType<typeof make>>).fid.clunk();
+      }
+      expect(await content('d/new')).toBe('theirs');
+      await (await rival.root.walk(['d', 'new'])).remove();
+    }
+    await nothingLeft();
+  });
+
+  it('is not made in a directory that has gone meanwhile', async () => {
+    lose('request', 'Tcreateat');
+    meanwhile = () => rival.root.unlinkat('d', AT_REMOVEDIR);
+    await expect(make(EXCLUSIVE)).rejects.toMatchObject({ code: 'ESTALE', path: '/d/new' });
+    await nothingLeft();
+  });
+
+  it.each(['Twalk', 'Tlcreate', 'Tgetattr'] as const)('is made once however often connections are lost over it, at %s', (kind) =>
+    withoutPauses(async (onEvent) => {
+      told = onEvent;
+      lose('reply', 'Tcreateat');
+      let left = 3;
+      meanwhile = async () => {
+        saboteur = { reply: (_, { name }) => (name === kind && client.recovery?.down === false && left-- > 0 ? 'close' : undefined) };
+      };
+      const { fid, attributes } = await make(EXCLUSIVE);
+      expect([client.recovery?.recoveries, attributes.size]).toEqual([4, 0]);
+      await nothingLeft(fid);
+    }),
+  );
+
+  it('is clunked where it was given up before it came', async () => {
+    const given = new AbortController();
+    lose('reply', 'Tcreateat');
+    meanwhile = async () => {
+      saboteur = {
+        reply(_, { name }) {
+          if (name === 'Tlcreate') given.abort();
+          return undefined;
+        },
+      };
+    };
+    await expect(make(EXCLUSIVE, given.signal)).rejects.toMatchObject({ name: 'AbortError' });
+    await recovered();
+    await expect.poll(() => client.fidCount).toEqual({ alive: 2, numbers: 2 });
+    expect(await content('d/new')).toBe('');
+    await nothingLeft();
+  });
+
+  it('leaves nothing where it was given up while the connection was away', async () => {
+    const given = new AbortController();
+    await lost();
+    const making = make(EXCLUSIVE, given.signal);
+    given.abort();
+    await expect(making).rejects.toMatchObject({ name: 'AbortError' });
+    await recovered();
+    await expect(rival.root.walk(['d', 'new'])).rejects.toMatchObject({ code: 'ENOENT' });
+    await nothingLeft();
   });
 });
 
