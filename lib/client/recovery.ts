@@ -358,7 +358,7 @@ export class Recovery {
     if (name === 'Twalk') this.#revived.add((body as Body<'Twalk'>).newfid);
     // A fid whose clunk was under way was not made again, unless the clunk came while that was done.
     if (name === 'Tclunk' && !this.#revived.has((body as Body<'Tclunk'>).fid)) queueMicrotask(() => this.#finish(pending, undefined, {}));
-    else if ((pending.sent || name === 'Treaddir') && hasRule(name)) this.#byRule(pending);
+    else if (hasRule(name, pending.sent)) this.#byRule(pending);
     else {
       // The session sees to its being given up from here on.
       pending.unwatch?.();
@@ -369,11 +369,13 @@ export class Recovery {
   #byRule(pending: Pending): void {
     const around: Surroundings = {
       session: this.#session,
+      sent: pending.sent,
       fid: (number) => this.#owner.fid(number),
       spare: this.#owner.spare,
       giveBack: this.#owner.giveBack,
       appends: this.#appends,
     };
+    pending.sent ||= this.#session.lost === undefined;
     resend(around, pending.name, pending.body).then(
       (reply) => this.#finish(pending, undefined, reply),
       (error: unknown) => {

@@ -12,6 +12,8 @@ import { openAgain } from './revival.js';
 /** What the rules need to know of the client. */
 export interface Surroundings {
   session: Session;
+  /** Whether the server may have done the request already. */
+  sent: boolean;
   fid(number: number): Fid | undefined;
   /** A number for a fid of the moment. */
   spare(): number;
@@ -74,10 +76,11 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
 
   // The new conversation may be with a server that has it not.
   Tcreateat: async (around, { dfid, newfid, name, flags, mode, gid }) => {
-    const { session } = around;
+    const { session, sent } = around;
+    const create = { fid: newfid, name, flags, mode, gid };
     await session.request('Twalk', { fid: dfid, newfid, wnames: [] });
     try {
-      const { iounit } = await resend(around, 'Tlcreate', { fid: newfid, name, flags, mode, gid });
+      const { iounit } = await (sent ? resend(around, 'Tlcreate', create) : session.request('Tlcreate', create));
       const attributes = await session.request('Tgetattr', { fid: newfid, requestMask: GETATTR_ALL });
       const directory = await session.request('Tgetattr', { fid: dfid, requestMask: GETATTR_ALL });
       return { lent: 0, iounit, attributes, directory };
@@ -103,9 +106,12 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
   },
 };
 
-/** Whether a request needs more than being sent again. */
-export function hasRule(name: TName): boolean {
-  return rules[name] !== undefined;
+/** What a server takes as it is only where that has been agreed on in the conversation. */
+const agreed: ReadonlySet<TName> = new Set<TName>(['Treaddir', 'Tcreateat']);
+
+/** Whether a request needs more than being sent again, or sent at all; `sent`: the server may have done it already. */
+export function hasRule(name: TName, sent: boolean): boolean {
+  return rules[name] !== undefined && (sent || agreed.has(name));
 }
 
 /** Sends a request of such a kind again, in the new session. */

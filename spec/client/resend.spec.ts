@@ -708,6 +708,34 @@ describe('a file that is made by one message', () => {
     await nothingLeft();
   });
 
+  it('may be asked for while the connection is away', async () => {
+    for (const flags of [L_O_RDWR | L_O_CREAT, EXCLUSIVE]) {
+      await lost();
+      const { fid, attributes, directory: around } = await make(flags);
+      expect([attributes.mode, around?.nlink]).toEqual([S_IFREG | 0o640, 2]);
+      await fid.write(Buffer.from('written'), 0);
+      expect(await content('d/new')).toBe('written');
+      await fid.remove();
+      expect(await new Ordered(client).ask()).toBe(true);
+    }
+    await nothingLeft();
+  });
+
+  it('is not taken for an empty one of somebody else, where it was never asked for before', async () => {
+    meanwhile = () => put(rival, 'd/new');
+    await lost();
+    await expect(make(EXCLUSIVE)).rejects.toMatchObject({ code: 'EEXIST' });
+    await nothingLeft();
+  });
+
+  it('is its own, where the answer to its first being asked for was lost after that', async () => {
+    await lost();
+    lose('reply', 'Tlcreate');
+    const { fid } = await make(EXCLUSIVE);
+    expect(client.recovery?.recoveries).toBe(2);
+    await nothingLeft(fid);
+  });
+
   it.each(['Twalk', 'Tlcreate', 'Tgetattr'] as const)('is made once however often connections are lost over it, at %s', (kind) =>
     withoutPauses(async (onEvent) => {
       told = onEvent;
