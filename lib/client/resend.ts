@@ -1,3 +1,4 @@
+import { UNTOLD } from '../protocol/attributes.js';
 import { GETATTR_ALL, GETATTR_BASIC, L_O_APPEND, L_O_DIRECTORY, NOFID, QTDIR, S_IFMT, S_IFREG } from '../protocol/constants.js';
 import { decodeEntries } from '../protocol/directory.js';
 import { ErrnoError } from '../protocol/error.js';
@@ -82,7 +83,11 @@ const rules: { readonly [N in TName]?: Rule<N> } = {
     try {
       const { iounit } = await (sent ? resend(around, 'Tlcreate', create) : session.request('Tlcreate', create));
       const attributes = await session.request('Tgetattr', { fid: newfid, requestMask: GETATTR_ALL });
-      const directory = await session.request('Tgetattr', { fid: dfid, requestMask: GETATTR_ALL });
+      const directory = await session.request('Tgetattr', { fid: dfid, requestMask: GETATTR_ALL }).catch((error: unknown) => {
+        // As our server has it: what is done is done, whether or not this can be told.
+        if (error instanceof ErrnoError) return UNTOLD;
+        throw error;
+      });
       return { lent: 0, iounit, attributes, directory };
     } catch (error) {
       if (error instanceof ErrnoError) await session.request('Tclunk', { fid: newfid }).catch(() => undefined);

@@ -750,6 +750,21 @@ describe('a file that is made by one message', () => {
     }),
   );
 
+  it('is there though nobody can tell what its directory is like', async () => {
+    lose('reply', 'Tcreateat');
+    meanwhile = async () => {
+      saboteur = {
+        request({ name, tag, ...rest }) {
+          const asks = name === 'Tgetattr' && 'body' in rest && 'fid' in rest.body && rest.body.fid === directory.number;
+          return asks ? { answer: { name: 'Rlerror', tag, body: { ecode: 5 } } } : undefined;
+        },
+      };
+    };
+    const { fid, directory: around } = await make(EXCLUSIVE);
+    expect(around).toBeUndefined();
+    await nothingLeft(fid);
+  });
+
   it('is clunked where it was given up before it came', async () => {
     const given = new AbortController();
     lose('reply', 'Tcreateat');
