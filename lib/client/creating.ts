@@ -50,7 +50,7 @@ export function createAt(
     })
     .then(
       (reply) => {
-        fid.openedAs(reply.attributes.qid, flags, reply.iounit);
+        fid.openedAs(directory, name, reply.attributes.qid, flags, reply.iounit);
         return { fid, attributes: reply.attributes, directory: told(reply.directory), descriptor: descriptor < 0 ? undefined : descriptor };
       },
       (error: unknown) => {

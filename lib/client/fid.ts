@@ -179,8 +179,10 @@ export class Fid {
     return opened;
   }
 
-  /** For `createAt`: it was made and opened by one request. */
-  openedAs(qid: Qid, flags: number, iounit: number): void {
+  /** For `createAt`: it was made and opened as `name` of a directory by one request. */
+  openedAs(directory: Fid, name: string, qid: Qid, flags: number, iounit: number): void {
+    // What had the name before was taken away meanwhile: it is not that one that is gone.
+    if (this.#place.gone && !directory.#place.gone) this.#moveTo(directory.#place.descend([name]));
     this.qid = qid;
     this.#open = { flags, iounit };
   }

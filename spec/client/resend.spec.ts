@@ -793,6 +793,27 @@ describe('a file that is made by one message', () => {
     await expect(rival.root.walk(['d', 'new'])).rejects.toMatchObject({ code: 'ENOENT' });
     await nothingLeft();
   });
+
+  it('is found again after a loss, though what had its name before was removed while it was asked for', async () => {
+    await put(rival, 'd/new', 'old');
+    const old = await client.root.walk(['d', 'new']);
+    let making: ReturnType<typeof make> | undefined;
+    saboteur = {
+      reply(_, { name }) {
+        // Removed, but this client has not heard of it.
+        if (name === 'Tunlinkat') making = make(EXCLUSIVE);
+        return undefined;
+      },
+    };
+    await directory.unlinkat('new');
+    saboteur = undefined;
+    const fid = (await making)?.fid;
+    if (fid === undefined) throw new Error('not asked for');
+    cut();
+    await fid.write(Buffer.from('new'), 0);
+    expect(await content('d/new')).toBe('new');
+    await nothingLeft(fid, old);
+  });
 });
 
 describe('an extended attribute', () => {
