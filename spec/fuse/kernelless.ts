@@ -7,11 +7,13 @@ import { Payload } from '../../lib/fuse/kernel/payload.js';
 import { Request } from '../../lib/fuse/kernel/request.js';
 import { Lent } from '../../lib/fuse/kernel/structs.js';
 import { type BridgeOptions, timeouts } from '../../lib/fuse/options.js';
+import { VERSION_L } from '../../lib/protocol/constants.js';
 import type { Attributes } from '../../lib/protocol/types.js';
 import { MemoryBackend } from '../../lib/server/memory/index.js';
 import { Server } from '../../lib/server/server.js';
 import { Session } from '../../lib/session/index.js';
 import { memoryPair } from '../../lib/transport/memory.js';
+import { middle, type Saboteur } from '../interop/middle.js';
 import { GatedBackend } from '../support/gated.js';
 
 /** A bridge that is asked as the kernel asks, over a tree in memory whose server answers late where it is told to. */
@@ -29,12 +31,21 @@ export class Kernelless implements AsyncDisposable {
     this.#server = new Server({ exports: { tree: gated ? new GatedBackend(this.tree, (method) => this.hold(method)) : this.tree } });
   }
 
-  static async begin(options: Partial<BridgeOptions> = {}, ordered = false, gated = true): Promise<Kernelless> {
+  /** `saboteur`: has its way with what is said; with one, a lost connection is followed by another. */
+  static async begin(
+    options: Partial<BridgeOptions> = {},
+    ordered = false,
+    gated = true,
+    saboteur?: () => Saboteur | undefined,
+  ): Promise<Kernelless> {
     const world = new Kernelless(gated);
     world.tree.writeFile('f', 'content');
-    const [ours, theirs] = memoryPair();
-    world.#server.serve(theirs);
-    world.client = new Client(await Session.open(ours));
+    const dial = (): Promise<Session> => {
+      const [ours, theirs] = memoryPair();
+      world.#server.serve(theirs);
+      return Session.open(saboteur === undefined ? ours : middle(ours, VERSION_L, saboteur));
+    };
+    world.client = new Client(await dial(), saboteur === undefined ? {} : { redial: dial, retry: 60 });
     await world.client.attach();
     world.bridge = new Bridge(world.client, {
       ...timeouts(options.cache ?? 'open'),
