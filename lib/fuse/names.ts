@@ -203,9 +203,11 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     } catch (error) {
       backings.drop(asked);
       // Without the walk's own error the reason would be a fid that nobody knows.
-      await done;
+      await done.catch((walking: unknown) => {
+        throw staleIfGone(walking);
+      });
       pin.end();
-      throw error;
+      throw staleIfGone(error);
     } finally {
       if (!ordered.kept) tree.prepare(parent, user);
     }
