@@ -1,10 +1,11 @@
 /** The queue that tells what names appear in a directory, which comes along with the answer to who asks for it (WATCH_XATTR). */
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { L_O_DIRECTORY, L_O_RDONLY, NOFID, WATCH_XATTR } from '../../../lib/protocol/constants.js';
 import type { LocalOptions, Server } from '../../../lib/server/index.js';
 import { EVENT_MAX, eachEvent } from '../../../lib/sys/inotify.js';
 import { close, read } from '../../../lib/sys/io.js';
+import { openQueues } from '../../support/descriptors.js';
 import type { RawClient } from '../../support/raw.js';
 import { requires } from '../../support/requires.js';
 import { TemporaryDirectory } from '../../support/temporary.js';
@@ -101,11 +102,11 @@ requires('root')('watched directories', () => {
   ] as const)('nothing is told of %s', async (what, options, path, exported) => {
     const c = await client('except' in options ? { except: options.except.map((one) => root.join('tree', one)) } : options, path, exported);
     const fid = await opened(c, '');
-    const before = readdirSync('/proc/self/fd').length;
+    const before = openQueues();
     expect([what, await c.outcome('Txattrwalk', ask(fid))]).toEqual([what, 'EOPNOTSUPP']);
     expect(c.transport.takeDescriptor?.()).toBeUndefined();
     // Others need the queues.
-    expect(readdirSync('/proc/self/fd')).toHaveLength(before);
+    expect(openQueues()).toBe(before);
   });
 
   test('there are only so many queues, and those of conversations that have ended count no more', async () => {
@@ -129,8 +130,7 @@ requires('root')('watched directories', () => {
 
   test('nothing is left of a conversation that has ended', async () => {
     await client();
-    const inotifies = () => readdirSync('/proc/self/fdinfo').length;
-    const before = inotifies();
+    const before = openQueues();
     for (let round = 0; round < 20; round++) {
       const c = await connected();
       close((await watched(c, await opened(c, 'a'))).queue);
@@ -138,6 +138,6 @@ requires('root')('watched directories', () => {
       await c.transport.close();
       await c.closed;
     }
-    await expect.poll(inotifies).toBe(before);
+    await expect.poll(openQueues).toBe(before);
   });
 });
