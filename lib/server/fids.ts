@@ -111,6 +111,11 @@ export class FidTable {
     return this.#fids.size;
   }
 
+  /** Whether the session is over. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** The fid of that number; EBADF where there is none. */
   get(number: number): Fid {
     const fid = this.#fids.get(number);
@@ -152,6 +157,12 @@ export class FidTable {
     this.#fids.delete(number);
     this.#forget(fid);
     return fid;
+  }
+
+  /** Ends a fid that its client is not told of, whether it is in here yet or not; a failure goes to the log. What it returns resolves when that is closed. */
+  discard(fid: Fid): Promise<void> | undefined {
+    if (this.#fids.get(fid.number) === fid) this.#fids.delete(fid.number);
+    return this.#drop(fid);
   }
 
   /** Makes a fid one of an extended attribute. EMFILE or ENOSPC where those are too many or too large. */
