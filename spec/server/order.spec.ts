@@ -330,6 +330,8 @@ const shapes: [TName, Record<string, number>, number[]][] = [
   ['Twalk', { fid: 1, newfid: 1 }, [1]],
   ['Txattrwalk', { fid: 1, newfid: 2 }, [2]],
   ['Tlcreate', { fid: 1 }, [1]],
+  // It changes what its directory holds, as Tlcreate on a fid of its own does, and nobody waits for that.
+  ['Tcreateat', { dfid: 1, newfid: 2 }, [2]],
   ['Tmkdir', { dfid: 1 }, [1]],
   ['Tsymlink', { dfid: 1 }, [1]],
   ['Tmknod', { dfid: 1 }, [1]],
