@@ -6,6 +6,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const long = [
   ...['spec/e2e/**', 'spec/fuse/native.spec.ts', 'spec/interop/peers.spec.ts', 'spec/interop/saboteurs.spec.ts', 'spec/cli/bundle.spec.ts'],
   ...['spec/support/guest/**', 'spec/fs/large.spec.ts', 'spec/cli/bridge.spec.ts', 'spec/bridge/faults.spec.ts'],
+  ...['spec/fuse/absent-limits.spec.ts', 'spec/fuse/open-ahead.spec.ts', 'spec/fuse/created.spec.ts', 'spec/server/vanishing.spec.ts'],
+  ...['spec/cli/moving.spec.ts', 'spec/cli/interop.spec.ts', 'spec/cli/hostile.spec.ts', 'spec/bridge/hostile.spec.ts'],
 ];
 const everything =
   process.env['NINEP_REQUIRE'] === 'all' || process.argv.some((word) => word.startsWith('spec/') && !word.endsWith('.config.ts'));
