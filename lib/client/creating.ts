@@ -1,6 +1,6 @@
-import { closeSync } from 'node:fs';
 import { L_O_DIRECT } from '../protocol/constants.js';
 import type { Attributes, Qid } from '../protocol/types.js';
+import { Passed } from './descriptor.js';
 import type { Fid } from './fid.js';
 import type { RequestOptions } from './verbs.js';
 
@@ -36,31 +36,17 @@ export function createAt(
 ): Promise<Created> {
   const { client } = directory;
   const fid = client.newFid(UNKNOWN, directory.attachment, directory.place.descend([name]));
-  let descriptor = -1;
-  let over = false;
+  const came = new Passed();
   const body = { dfid: directory.number, newfid: fid.number, lend: lend ? 1 : 0, name, flags: flags & ~L_O_DIRECT, mode, gid };
-  return client
-    .requestNewFid(fid, 'Tcreateat', body, {
-      signal: options?.signal,
-      timeout: options?.timeout,
-      descriptor: (fd) => {
-        if (over) closeSync(fd);
-        else descriptor = fd;
-      },
-    })
-    .then(
-      (reply) => {
-        fid.openedAs(directory, name, reply.attributes.qid, flags, reply.iounit);
-        return { fid, attributes: reply.attributes, directory: told(reply.directory), descriptor: descriptor < 0 ? undefined : descriptor };
-      },
-      (error: unknown) => {
-        over = true;
-        if (descriptor >= 0) closeSync(descriptor);
-        throw client.located(error, pathIn(directory, name));
-      },
-    );
-}
-
-function pathIn(directory: Fid, name: string): string {
-  return `${directory.names.length === 0 ? '' : directory.path}/${name}`;
+  const all = { signal: options?.signal, timeout: options?.timeout, descriptor: came.take };
+  return client.requestNewFid(fid, 'Tcreateat', body, all).then(
+    (reply) => {
+      fid.openedAs(directory, name, reply.attributes.qid, flags, reply.iounit);
+      return { fid, attributes: reply.attributes, directory: told(reply.directory), descriptor: came.descriptor };
+    },
+    (error: unknown) => {
+      came.drop();
+      throw client.located(error, directory.pathOf(name));
+    },
+  );
 }

@@ -4,36 +4,45 @@ import { ErrnoError } from '../protocol/error.js';
 import type { Fid } from './fid.js';
 import type { RequestOptions } from './verbs.js';
 
+/** The descriptor that may come with a reply, for whoever asks; one that comes after they have given up is closed. */
+export class Passed {
+  #fd: number | undefined;
+  #over = false;
+
+  /** For CallOptions. */
+  readonly take = (fd: number): void => {
+    if (this.#over) closeSync(fd);
+    else this.#fd = fd;
+  };
+
+  /** What has come, which is the caller's from here on. */
+  get descriptor(): number | undefined {
+    return this.#fd;
+  }
+
+  /** The request has failed: it may have come all the same, between its being given up and this, and may come yet. */
+  drop(): void {
+    this.#over = true;
+    if (this.#fd !== undefined) closeSync(this.#fd);
+  }
+}
+
 /** Txattrwalk of one of our own server's attributes whose reply brings a descriptor; `made` is given that, which is its own, and the reply's size. */
 function passed<T>(fid: Fid, name: string, options: RequestOptions | undefined, made: (descriptor: number, size: number) => T): Promise<T> {
-  let descriptor = -1;
-  let over = false;
-  return fid.client
-    .request(
-      'Txattrwalk',
-      { fid: fid.number, newfid: NOFID, name },
-      {
-        // Not spread: see withLate.
-        signal: options?.signal,
-        timeout: options?.timeout,
-        descriptor: (fd) => {
-          if (over) closeSync(fd);
-          else descriptor = fd;
-        },
-      },
-    )
-    .then(
-      ({ size }) => {
-        if (descriptor < 0) throw new ErrnoError('EBADF', { syscall: 'Txattrwalk' });
-        return made(descriptor, size);
-      },
-      (error: unknown) => {
-        over = true;
-        // It may have come between the request's being given up and this.
-        if (descriptor >= 0) closeSync(descriptor);
-        throw error;
-      },
-    );
+  const came = new Passed();
+  // Not spread: see withLate.
+  const all = { signal: options?.signal, timeout: options?.timeout, descriptor: came.take };
+  return fid.client.request('Txattrwalk', { fid: fid.number, newfid: NOFID, name }, all).then(
+    ({ size }) => {
+      const { descriptor } = came;
+      if (descriptor === undefined) throw new ErrnoError('EBADF', { syscall: 'Txattrwalk' });
+      return made(descriptor, size);
+    },
+    (error: unknown) => {
+      came.drop();
+      throw error;
+    },
+  );
 }
 
 /**

@@ -75,6 +75,11 @@ export class Fid {
     return `/${this.names.join('/')}`;
   }
 
+  /** As `path`, of a name in it. */
+  pathOf(name: string): string {
+    return `${this.names.length === 0 ? '' : this.path}/${name}`;
+  }
+
   get isDirectory(): boolean {
     return (this.qid.type & QTDIR) !== 0;
   }
@@ -398,7 +403,7 @@ export class Fid {
     try {
       return await promise;
     } catch (error) {
-      throw this.client.located(error, name === undefined ? this.path : `${this.names.length === 0 ? '' : this.path}/${name}`);
+      throw this.client.located(error, name === undefined ? this.path : this.pathOf(name));
     }
   }
 }
