@@ -1,18 +1,17 @@
-import { createAt, type Fid, type RequestOptions } from '../client/index.js';
-import { AT_REMOVEDIR, L_O_CREAT, L_O_EXCL, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
+import type { Fid, RequestOptions } from '../client/index.js';
+import { AT_REMOVEDIR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../protocol/constants.js';
 import { ErrnoError } from '../protocol/error.js';
 import { textBytes } from '../protocol/text.js';
 import type { Attributes, Qid } from '../protocol/types.js';
 import { freshAttr, WANTED } from './attributes.js';
 import type { Bridge } from './bridge.js';
+import { creator } from './creation.js';
 import { FOPEN_KEEP_CACHE, RENAME_NOREPLACE } from './kernel/constants.js';
 import type { Operations, Request } from './kernel/request.js';
 import { decodeDevice, type EntryReply, negativeEntry } from './kernel/structs.js';
 import type { Node } from './nodes.js';
 import { createFlags, handleFor, howToOpen, wireFlags } from './open.js';
 import type { Found } from './ordered.js';
-import type { Pin } from './pins.js';
-import { staleIfGone } from './tree.js';
 import { ACL_DEFAULT } from './xattr.js';
 
 const EINVAL = -22;
@@ -20,27 +19,6 @@ const ENAMETOOLONG = -36;
 const NAME_MAX = 255;
 /** How long nobody can have given a new file what the kernel asks for before its first write, in ms. */
 const BARE = 1000;
-
-/** How a file is to be created. */
-interface Creation {
-  /** For the server. */
-  wire: number;
-  /** The caller's. */
-  flags: number;
-  mode: number;
-  user: number;
-}
-
-/** A file that is open. Whoever gets it ends the pin, and takes or drops the descriptor. */
-interface Created {
-  pin: Pin;
-  attributes: Attributes;
-  /** The descriptor that was asked for along with it. */
-  asked: Promise<number | undefined> | undefined;
-}
-
-const unknown = (): undefined => undefined;
-const directoryOf = ({ directory }: { directory: Attributes | undefined }): Attributes | undefined => directory;
 
 /** Look-up, and all that makes, moves or takes away a name. */
 export function nameOperations(bridge: Bridge): Partial<Operations> {
@@ -71,6 +49,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       bridge.touched(parent);
     }
   }
+
+  const create = creator(bridge, changing);
 
   /** A name that did not lead anywhere a moment ago now leads to a file of that qid. */
   function made(parent: Node, name: string, qid: Qid, request: Request): Node {
@@ -180,69 +160,6 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
     node.lookups++;
     const attr = freshAttr(node, supposed.mode, request.uid, node.gid, supposed.size, supposed.rdev);
     return { nodeid: node.id, generation: 0, entryValid: options.entryTimeout, attrValid: 0, attr };
-  }
-
-  /** A new open file, or one that was there, by a row of messages. */
-  async function created(parent: Node, name: string, { wire, flags, mode, user }: Creation, request: Request): Promise<Created> {
-    const o = request.options;
-    const { pin, done } = await bridge.clone(parent, user, o);
-    const { fid } = pin;
-    let asked: Created['asked'];
-    try {
-      const [, attributes] = await changing(parent, request, () => {
-        const creating = fid.create(name, wire | L_O_CREAT | (flags & L_O_EXCL), mode & 0o7777, groupIn(parent, request), o);
-        return ordered.both(creating, () => {
-          const seeing = fid.getattr(WANTED, o);
-          // It may be the second time, in another conversation.
-          backings.drop(asked);
-          asked = backings.ask(undefined, fid, o);
-          return seeing;
-        });
-      });
-      return { pin, attributes, asked };
-    } catch (error) {
-      backings.drop(asked);
-      // Without the walk's own error the reason would be a fid that nobody knows.
-      await done.catch((walking: unknown) => {
-        throw staleIfGone(walking);
-      });
-      pin.end();
-      throw staleIfGone(error);
-    } finally {
-      if (!ordered.kept) tree.prepare(parent, user);
-    }
-  }
-
-  /**
-   * The same by one message, which brings what `changing` would ask for. Flat: in a fresh mount each function more on this way is one more to be compiled while somebody waits
-   * (2,000 creates: 0.52 s as it is, 0.58 s through three more).
-   */
-  async function createdAtOnce(parent: Node, name: string, creation: Creation, request: Request): Promise<Created> {
-    const { wire, flags, mode, user } = creation;
-    const o = request.options;
-    let from = tree.held(parent, user);
-    if (from === undefined) {
-      from = await tree.reach(parent, user, o);
-      if (!ordered.creates) {
-        // The connection was lost on the way there, and in the next one nobody has asked yet.
-        from.drop();
-        return created(parent, name, creation, request);
-      }
-    }
-    bridge.changed(parent);
-    bridge.looked.acts(request.pid);
-    const how = wire | L_O_CREAT | (flags & L_O_EXCL);
-    const creating = createAt(from.fid, name, how, mode & 0o7777, groupIn(parent, request), backings.wanted, o);
-    if (options.permissions) bridge.looked.opened(parent, creating.then(directoryOf, unknown));
-    try {
-      const { fid, attributes, descriptor } = await creating;
-      return { pin: tree.pin(fid), attributes, asked: backings.came(descriptor) };
-    } catch (error) {
-      throw staleIfGone(error);
-    } finally {
-      from.drop();
-      bridge.touched(parent);
-    }
   }
 
   async function removeName(nodeid: number, name: string, flags: number, request: Request): Promise<number> {
@@ -391,12 +308,8 @@ export function nameOperations(bridge: Bridge): Partial<Operations> {
       const found = modeIn(parent, wanted, request);
       const mode = typeof found === 'number' ? found : await found;
       const wire = wireFlags(flags, options.cache === 'loose');
-      const { pin, attributes, asked } = await (ordered.creates ? createdAtOnce : created)(
-        parent,
-        name,
-        { wire, flags, mode, user },
-        request,
-      );
+      const creation = { wire, flags, mode: mode & 0o7777, gid: groupIn(parent, request), user };
+      const { pin, attributes, asked } = await create(parent, name, creation, request);
       const { fid } = pin;
       try {
         const there = isOlder(fid.qid, attributes);
