@@ -120,7 +120,7 @@ node /ninep/ninep.mjs bridge ${address} --export /,security_model=passthrough --
 n=0; while ! [ -e /mnt/host/here ]; do sleep 1; n=$((n + 1)); [ $n -lt 450 ]; done
 boot=$(cat /proc/sys/kernel/random/boot_id)
 echo "mounted, boot $boot"
-node /ninep/check.mjs /mnt/host/work-$boot ${SECONDS} ${seed}
+node /ninep/check.mjs /mnt/host/work-$boot $(cat /mnt/host/seconds) ${seed}
 echo "checked, boot $boot"`;
 
 /** Both ends of a vsock in one guest, each in the tree of the other. */
@@ -161,6 +161,7 @@ requires(
     directory = new TemporaryDirectory('guest-bridge');
     for (const name of ['tree', 'mnt']) mkdirSync(at(name));
     writeFileSync(at('tree/here'), 'here\n');
+    writeFileSync(at('tree/seconds'), String(SECONDS));
     console.log(`seed ${random.seed}`);
   });
   afterEach(async ({ task }) => {
@@ -255,6 +256,8 @@ requires(
     await run('sh', ['-c', 'echo lost > "$1"', 'sh', at('mnt/tmp/lost')], { timeout: PATIENCE });
     const [lost, same] = [await hold('/tmp/lost'), await hold('/proc/version')];
     const reboots = (async (running: Guest) => {
+      // Longer than anybody waits: the next reset is certainly in the middle of it.
+      writeFileSync(at('tree/seconds'), String(PATIENCE / 1000));
       await running.control('system_reset');
       const [, second] = await running.said(/checked, boot \S+\n[\s\S]*mounted, boot (\S+)\n/, PATIENCE);
       // The second time in the middle of its work.
@@ -264,6 +267,9 @@ requires(
           timeout: PATIENCE,
         })
         .toBe(true);
+      // This side may still be finding its files again: a loss meanwhile would be the same one to it.
+      await expect.poll(() => host?.stderr.match(/back after/g)?.length, { timeout: PATIENCE }).toBe(1);
+      writeFileSync(at('tree/seconds'), String(SECONDS));
       await running.control('system_reset');
       const [, third] = await running.said(new RegExp(`mounted, boot ${second}\\n[\\s\\S]*mounted, boot (\\S+)\\n`), PATIENCE);
       await running.said(new RegExp(`checked, boot ${third}`), PATIENCE);
